@@ -1,0 +1,94 @@
+"""The report of a run: ``report/report.html``, one file that opens anywhere and fetches nothing.
+
+Pictures are embedded, styles are inline, there is no script, and a content security policy forbids all three
+to come from elsewhere, so that even markup that slipped through could not act. Every text from a prompt, a
+model or an error passes ``plain`` and the HTML escape on its way in (``html_tags``), and the CSVs beside it
+hold no formulas.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rllib_ext.analysis import report_sections as section
+from rllib_ext.analysis.csv_files import write_csv
+from rllib_ext.analysis.headline import headline
+from rllib_ext.analysis.html_tags import Html, join, tag
+from rllib_ext.analysis.plain_text import one_line
+from rllib_ext.analysis.plots import Plot, draw_all
+from rllib_ext.analysis.report_events import events_section, events_table
+from rllib_ext.analysis.report_samples import samples_section, samples_table
+from rllib_ext.analysis.report_style import CSS
+from rllib_ext.analysis.run_data import RunData, load_run
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def build_report(run_folder: str | Path) -> Path:
+    """Draw the plots, write the CSVs and the page into ``run_folder``/report; returns the page's path.
+
+    Can be called while the run goes on and again later: the page is replaced in one step.
+
+    Raises:
+        BadData: if the folder is not a run.
+        BadConfig: if matplotlib is not installed.
+    """
+    run = load_run(run_folder)
+    folder = run.folder / "report"
+    plots = draw_all(run, folder)
+    write_csv(samples_table(run), folder)
+    write_csv(events_table(run), folder)
+    page, half = folder / "report.html", folder / ".report.html.tmp"
+    half.write_text(render(run, plots), encoding="utf-8")
+    os.replace(half, page)
+    return page
+
+
+def render(run: RunData, plots: list[Plot]) -> str:
+    """The page as text."""
+    head = headline(run)
+    title = f"{run.run.get('algorithm') or 'Run'} on {run.run.get('env') or 'an unnamed environment'}"
+    body = [
+        _header(run, one_line(title)),
+        section.lead(head),
+        section.headline_section(run, head),
+        _titled("What happened", section.plot_section(plots)),
+        _titled("Before and after", samples_section(run)),
+        _titled("Ages of the samples", section.ages_section(run)),
+        _titled("What went wrong and was handled", events_section(run)),
+        _titled("Every evaluation", section.evaluations_section(run)),
+        _titled("How to do it again", section.setup_section(run)),
+        _footer(run),
+    ]
+    metas = [
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="referrer", content="no-referrer"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+    ]
+    head_part = tag("head", *metas, tag("title", one_line(title)), tag("style", Html(CSS)))
+    return "<!doctype html>\n" + tag("html", head_part, tag("body", tag("main", *body)), lang="en") + "\n"
+
+
+def _header(run: RunData, title: str) -> Html:
+    facts = [
+        run.config.get("mode"),
+        f"seed {run.run['seed']}" if "seed" in run.run else None,
+        run.run.get("started"),
+    ]
+    chips = [tag("li", one_line(fact)) for fact in facts if fact]
+    name = tag("p", one_line(run.folder.resolve().name), class_="soft")
+    return join([tag("h1", title), name, tag("ul", *chips, class_="chips")])
+
+
+def _titled(title: str, content: Html) -> Html:
+    return tag("section", tag("h2", title), content)
+
+
+def _footer(run: RunData) -> Html:
+    """What could not be read, so that an absent figure is not taken for a zero."""
+    notes = [tag("p", f"While reading the run: {note}.") for note in run.notes]
+    return tag(
+        "footer", *notes, tag("p", "Bars and \u00b1 are as labelled; n/a means that it was not measured.")
+    )

@@ -1,0 +1,1 @@
+"""What the language-model methods share: models, tokenizers, rollout workers, rewards and supervised stages."""

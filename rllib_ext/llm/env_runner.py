@@ -1,0 +1,283 @@
+"""The rollout worker: one generation engine, many text environments, behind RLlib's EnvRunner interface.
+
+``rollout(ticket, weights)`` is what the package's own driver calls: it loads the named weights version if the worker
+does not serve it yet, plays the ticket's prompts and returns RLlib SingleAgentEpisodes. ``sample()`` is the same
+behind RLlib's usual signature. The engine starts in a thread of its own while the learner is being built, and every
+call to it is made from that thread.
+
+Extra model outputs of an episode, one entry a turn: ``observation_ids`` (what the environment added), ``token_ids``
+(what was sampled, never re-tokenised), ``action_logp`` (of the tempered policy, one number a token),
+``weights_seq_no`` (the version that sampled), ``finished`` (whether EOS came).
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import ray
+import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
+from ray.rllib.env.env_context import EnvContext
+from ray.rllib.env.env_runner import EnvRunner
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
+from ray.rllib.utils.checkpoints import Checkpointable
+from ray.tune.registry import ENV_CREATOR, _global_registry
+
+from envs.text import Sample, TextEnv
+from rllib_ext.errors import BadEnv, RllibExtError
+from rllib_ext.llm import conversation as talk
+from rllib_ext.llm.engine import Engine, EngineDead, Sampling
+from rllib_ext.llm.prompting import Prompting
+from rllib_ext.llm.requests import Rollout, Ticket, WorkerFacts
+from rllib_ext.llm.safety import open_tokenizer
+from rllib_ext.llm.weights import PublishedWeights, digest_of
+
+_FETCH_TIMEOUT_S = 120.0
+
+
+class VLLMEnvRunner(EnvRunner, Checkpointable):
+    """A rollout worker. ``config`` is an LLMConfig; the engine is vLLM or, where the config says so, Hugging Face."""
+
+    def __init__(self, *, config: Any, **kwargs: Any) -> None:
+        super().__init__(config=config, **kwargs)
+        if self.config.engine_threads:
+            torch.set_num_threads(self.config.engine_threads)
+        self._prompting = Prompting(
+            open_tokenizer(self.config.language_model, revision=self.config.revision),
+            max_prompt_tokens=self.config.max_prompt_tokens,
+            overflow=self.config.prompt_overflow,
+        )
+        self._prototypes: dict[str, gym.Env] = {}
+        self._reference_scores: dict[tuple[str, int], float | None] = {}
+        self.version = -1
+        self.digest = ""
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        self._starting: Future[Engine] = self._thread.submit(self._start_engine)
+        self.make_env()
+
+    # ----- construction
+
+    def _start_engine(self) -> Engine:
+        config = self.config
+        if config.engine_threads:
+            torch.set_num_threads(config.engine_threads)
+        common = {"dtype": config.engine_dtype, "context_length": config.context_length}
+        if config.engine == "hf":
+            from rllib_ext.llm.engine_hf import HFEngine
+
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            return HFEngine(config.language_model, batch_size=config.engine_sequences, device=device, **common)
+        from rllib_ext.llm.engine_vllm import VLLMEngine
+
+        return VLLMEngine(
+            config.language_model,
+            max_sequences=config.engine_sequences,
+            kv_cache_gib=config.kv_cache_gib,
+            gpu_memory_utilization=config.gpu_memory_utilization,
+            seed=config.run_seed,
+            **common,
+        )
+
+    @property
+    def engine(self) -> Engine:
+        return self._starting.result(timeout=self.config.engine_start_timeout_s)
+
+    def make_env(self) -> None:
+        self.env = self._prototype("train")
+
+    def _prototype(self, split: str) -> gym.Env:
+        """The environment of a split; further instances are cheap copies of it where the environment allows that."""
+        if split not in self._prototypes:
+            settings = dict(self.config.env_config)
+            if split != "train":
+                settings["split"] = split
+            env = self._create(settings)
+            if hasattr(env.unwrapped, "use_token_counter"):
+                env.unwrapped.use_token_counter(self._prompting.count)
+            self._prototypes[split] = env
+        return self._prototypes[split]
+
+    def _create(self, settings: dict[str, Any]) -> gym.Env:
+        name = self.config.env
+        context = EnvContext(settings, worker_index=self.worker_index or 0, num_workers=self.num_workers)
+        try:
+            if isinstance(name, str) and _global_registry.contains(ENV_CREATOR, name):
+                return _global_registry.get(ENV_CREATOR, name)(context)
+            return gym.make(name, **settings) if isinstance(name, str) else name(context)
+        except TypeError as error:
+            raise BadEnv(
+                f"environment {name!r} could not be made with {sorted(settings)}: {error}. Evaluation passes split=...; "
+                "let the environment accept it, or set evaluation_interval=None"
+            ) from error
+
+    def _make_instance(self, split: str) -> gym.Env:
+        prototype = self._prototype(split)
+        return prototype.unwrapped.spawn() if isinstance(prototype.unwrapped, TextEnv) else self._create(
+            dict(self.config.env_config) if split == "train" else {**self.config.env_config, "split": split}
+        )
+
+    def facts(self) -> WorkerFacts:
+        unwrapped = self.env.unwrapped
+        return WorkerFacts(
+            num_prompts=unwrapped.num_tasks if isinstance(unwrapped, TextEnv) else None,
+            engine=self.config.engine,
+            eos_ids=self._prompting.eos_ids,
+            vocabulary=self._prompting.vocabulary,
+            tokenizer_digest=self._prompting.digest,
+        )
+
+    # ----- generation
+
+    def rollout(self, ticket: Ticket, weights: PublishedWeights) -> Rollout:
+        """Play the ticket's prompts with exactly the weights named. Raises EngineDead where the engine is beyond use."""
+        engine = self.engine
+        spans = []
+        if weights.version != self.version or weights.digest != self.digest:
+            start = time.time()
+            self._thread.submit(self._load, engine, weights).result(timeout=2 * _FETCH_TIMEOUT_S)
+            spans.append(("publish", start, time.time()))
+        start = time.time()
+        conversations, refused = talk.open_conversations(
+            lambda: self._make_instance(ticket.split),
+            self._prompting,
+            [index for _, index in ticket.prompts],
+            ticket.samples,
+        )
+        sampling = Sampling(
+            ticket.temperature, self.config.max_new_tokens, ticket.samples, ticket.seed, self._prompting.eos_ids
+        )
+        self._thread.submit(
+            talk.play, conversations, engine, self._prompting, sampling, self.config.max_turns
+        ).result()
+        middle = time.time()
+        failures = talk.score(conversations)
+        for item in conversations:
+            talk.settle_missing_eos(item, self.config.missing_eos, self.config.missing_eos_penalty)
+        spans += [("generate", start, middle), ("score", middle, time.time())]
+        refused |= {item.index: item.refused for item in conversations if item.refused is not None}
+        usable = [item for item in conversations if item.refused is None]
+        if ticket.split != "train":
+            self._score_references(usable, ticket.split)
+        return Rollout(
+            ticket=ticket,
+            worker=self.worker_index or 0,
+            version=self.version,
+            digest=self.digest,
+            episodes=[self._episode(item) for item in usable],
+            spans=spans,
+            tokens=sum(len(turn.token_ids) for item in usable for turn in item.turns),
+            refused=refused,
+            failures=failures,
+            tracebacks=self._tracebacks(),
+        )
+
+    def _load(self, engine: Engine, weights: PublishedWeights) -> None:
+        snapshot = ray.get(weights.ref[0], timeout=_FETCH_TIMEOUT_S)
+        digest = digest_of(snapshot.arrays)
+        if digest != weights.digest or snapshot.version != weights.version:
+            raise EngineDead(
+                f"weights version {weights.version} arrived as version {snapshot.version} with digest {digest}, announced "
+                f"was {weights.digest}; nothing was loaded"
+            )
+        engine.load_weights(snapshot)
+        self.version, self.digest = snapshot.version, digest
+
+    def _score_references(self, conversations: list[talk.Conversation], split: str) -> None:
+        """Put the score of each prompt's reference text beside the completion's, for win rates. Cached a prompt."""
+        reward = getattr(self._prototype(split).unwrapped, "reward", None)
+        if reward is None or getattr(reward, "compares_with_reference", False):
+            return
+        missing = {
+            item.index: item.sample.task
+            for item in conversations
+            if (split, item.index) not in self._reference_scores and item.sample and item.sample.task.reference
+        }
+        samples = [Sample(task, task.reference, (task.reference,)) for task in missing.values()]
+        for index, outcome in zip(missing, reward.outcomes(samples) if samples else [], strict=True):
+            self._reference_scores[split, index] = outcome.score
+        for item in conversations:
+            item.info = {**item.info, "reference_score": self._reference_scores.get((split, item.index))}
+
+    def _episode(self, item: talk.Conversation) -> SingleAgentEpisode:
+        """One finished conversation as an RLlib episode. The score is the last step's reward (NaN: unscored)."""
+        rewards = [0.0] * (len(item.turns) - 1) + [float("nan") if item.score is None else item.score]
+        info = {**item.info, "index": item.index, "score": item.score, "unscored": item.unscored}
+        return SingleAgentEpisode(
+            observations=[*(turn.observation for turn in item.turns), item.final_observation],
+            actions=[turn.text for turn in item.turns],
+            rewards=rewards,
+            infos=[{} for _ in item.turns] + [info],
+            terminated=not item.truncated,
+            truncated=item.truncated,
+            extra_model_outputs={
+                "observation_ids": [turn.observation_ids for turn in item.turns],
+                "token_ids": [turn.token_ids for turn in item.turns],
+                "action_logp": [turn.logps for turn in item.turns],
+                "weights_seq_no": [self.version] * len(item.turns),
+                "finished": [turn.finished for turn in item.turns],
+            },
+            len_lookback_buffer=0,
+        )
+
+    def _tracebacks(self) -> list[str]:
+        reward = getattr(self.env.unwrapped, "reward", None)
+        return list(getattr(reward, "tracebacks", {}).values())
+
+    # ----- RLlib's EnvRunner contract
+
+    def sample(
+        self, *, num_timesteps: int | None = None, num_episodes: int | None = None, explore: bool = True, **_: Any
+    ) -> list[SingleAgentEpisode]:
+        """Episodes from random prompts under the weights that are being served."""
+        if self.version < 0:
+            raise RllibExtError("sample() before any weights were set; call set_state() or rollout(ticket, weights)")
+        count = num_episodes or num_timesteps or self.config.prompts_per_minibatch
+        size = self.facts().num_prompts or 2**31 - 1
+        draws = np.random.default_rng((self.config.run_seed, self.worker_index or 0, self.num_env_steps_sampled_lifetime))
+        ticket = Ticket(
+            round=0,
+            chunk=0,
+            prompts=tuple((0, int(index)) for index in draws.integers(size, size=count)),
+            samples=1,
+            temperature=self.config.temperature if explore else self.config.evaluation_temperature,
+            seed=int(draws.integers(2**31)),
+        )
+        serving = PublishedWeights(self.version, self.digest, [])
+        episodes = self.rollout(ticket, serving).episodes
+        self.num_env_steps_sampled_lifetime += sum(map(len, episodes))
+        return episodes
+
+    def get_spaces(self) -> dict[str, tuple[gym.Space, gym.Space]]:
+        spaces = (self.env.observation_space, self.env.action_space)
+        return {INPUT_ENV_SPACES: spaces, INPUT_ENV_SINGLE_SPACES: spaces, DEFAULT_MODULE_ID: spaces}
+
+    def get_metrics(self) -> dict[str, Any]:
+        return self.metrics.reduce()
+
+    def get_state(self, components: Any = None, *, not_components: Any = None, **_: Any) -> dict[str, Any]:
+        return {"weights_seq_no": self.version}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """RLlib's weight sync. Only snapshots of this package are taken; anything else is the driver's own business."""
+        weights = state.get("published_weights")
+        if weights is not None:
+            self._thread.submit(self._load, self.engine, weights).result(timeout=2 * _FETCH_TIMEOUT_S)
+
+    def get_ctor_args_and_kwargs(self) -> tuple[tuple, dict[str, Any]]:
+        return (), {"config": self.config, "worker_index": self.worker_index, "num_workers": self.num_workers}
+
+    def assert_healthy(self) -> None:
+        """Raises what the engine's start raised."""
+        _ = self.engine
+
+    def stop(self) -> None:
+        for prototype in self._prototypes.values():
+            prototype.close()
+        if self._starting.done() and self._starting.exception() is None:
+            self._starting.result().close()
+        self._thread.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,128 @@
+"""Evaluation on held-out prompts: reward, win rates, KL and perplexity under the reference policy.
+
+The prompts are the first ``evaluation_prompts`` of the split, the same at every evaluation, sampled near greedily
+(spec A.7) on the training workers. Two win rates: ``win_rate`` is the share of prompts whose completion scores
+strictly above the dataset's reference text; ``win_rate_initial`` compares with what the initial policy wrote for the
+same prompt, a tie counting one half. Rewards that measure closeness to the reference have no use for the first (the
+reference always scores highest) and report only the second.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rllib_ext.llm import publishing
+from rllib_ext.llm.batch import completion_of, groups_of, to_columns
+from rllib_ext.llm.requests import Rollout, Ticket
+
+
+class Evaluation:
+    """Runs evaluations for one algorithm; remembers the initial policy's scores."""
+
+    def __init__(self, algorithm: Any) -> None:
+        self._algorithm = algorithm
+        self._count = 0
+        self.initial_scores: dict[int, float] = {}
+
+    def _tickets(self) -> list[Ticket]:
+        config = self._algorithm.config
+        prompts = [(0, index) for index in range(config.evaluation_prompts)]
+        chunks = min(config.num_env_runners, len(prompts))
+        size = -(-len(prompts) // chunks)
+        seeds = self._algorithm.seeds.child("evaluation")
+        self._count += 1
+        return [
+            Ticket(
+                round=self._count,
+                chunk=chunk,
+                prompts=tuple(prompts[chunk * size : (chunk + 1) * size]),
+                samples=1,
+                temperature=config.evaluation_temperature,
+                seed=seeds.child(str(chunk)).int() % 2**31,
+                split=config.evaluation_split,
+            )
+            for chunk in range(chunks)
+            if prompts[chunk * size : (chunk + 1) * size]
+        ]
+
+    def run(self) -> dict[str, float]:
+        """One evaluation; also written to evaluations.jsonl and samples.jsonl."""
+        algorithm = self._algorithm
+        tickets = self._tickets()
+        algorithm.pool.submit(tickets, algorithm.publish())
+        rollouts = algorithm.pool.collect(tickets)
+        algorithm.journal.spans(rollouts)
+        episodes = [episode for rollout in rollouts for episode in rollout.episodes]
+        results = {**self._scores(episodes), **self._divergence(rollouts, episodes)}
+        record = {
+            "iteration": algorithm.iteration,
+            "updates": algorithm.counters["updates"],
+            "split": algorithm.config.evaluation_split,
+            **results,
+        }
+        algorithm.journal.folder.append_jsonl("evaluations", record)
+        self._write_samples(episodes)
+        return {**results, "env_runners": {"episode_return_mean": results["reward_mean"]}}
+
+    def _scores(self, episodes: list[Any]) -> dict[str, float]:
+        infos = [episode.infos[-1] for episode in episodes]
+        scored = {info["index"]: info["score"] for info in infos if info["score"] is not None}
+        if not self.initial_scores:
+            self.initial_scores = dict(scored)
+        values = np.array(list(scored.values()), dtype=np.float64)
+        both = [(score, self.initial_scores[i]) for i, score in scored.items() if i in self.initial_scores]
+        references = [
+            (info["score"], info["reference_score"])
+            for info in infos
+            if info["score"] is not None and info.get("reference_score") is not None
+        ]
+        count = max(1, values.size)
+        results = {
+            "reward_mean": float(values.mean()) if values.size else float("nan"),
+            "reward_se": float(values.std(ddof=1) / np.sqrt(count)) if values.size > 1 else float("nan"),
+            "win_rate_initial": float(np.mean([0.5 * ((new > old) + (new >= old)) for new, old in both])) if both else 0.5,
+            "n": int(values.size),
+            "unscored": len(infos) - int(values.size),
+        }
+        if references:
+            results["win_rate"] = float(np.mean([mine > theirs for mine, theirs in references]))
+        return results
+
+    def _divergence(self, rollouts: list[Rollout], episodes: list[Any]) -> dict[str, float]:
+        prompts = [prompt for rollout in rollouts for prompt in rollout.ticket.prompts]
+        groups = groups_of(episodes, prompts)
+        if not groups:
+            return {}
+        columns = to_columns(groups)
+        values = self._algorithm.on_learner(publishing.evaluate_completions, columns=columns)
+        return {
+            "kl_ref": float(values["kl"].mean()),
+            "ppl_completion": float(values["ppl_completion"].mean()),
+            "ppl_diluted": float(values["ppl_diluted"].mean()),
+            "completion_tokens": float(np.mean([len(completion_of(e)[1].ids) for e in episodes])),
+        }
+
+    def _write_samples(self, episodes: list[Any]) -> None:
+        algorithm = self._algorithm
+        for episode in episodes[: algorithm.config.evaluation_samples_logged]:
+            info = episode.infos[-1]
+            algorithm.journal.folder.append_jsonl(
+                "samples",
+                {
+                    "updates": algorithm.counters["updates"],
+                    "split": algorithm.config.evaluation_split,
+                    "id": str(info.get("id", info["index"])),
+                    "prompt": _as_text(episode.observations[0]),
+                    "completion": "\n".join(map(str, episode.actions)),
+                    "reference": info.get("reference"),
+                    "reward": info["score"],
+                },
+            )
+
+
+def _as_text(prompt: Any) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    return "\n".join(f"{message['role']}: {message['content']}" for message in prompt)

@@ -1,0 +1,168 @@
+"""The learner that every language-model method shares; a method's own file adds ``per_row_loss`` and nothing else.
+
+One ``update`` is one optimizer step on one mini-batch, computed in ``gradient_accumulation`` micro-batches. The
+learning rate is set before every step. A step whose gradients are not finite is skipped with optimizer and weights
+untouched; too many in a row raise NonFinite. The reference policy is a frozen copy of the initial weights (or the
+model with its adapters off), and its log-probabilities are computed once for a mini-batch, whatever the number of
+passes over it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+
+from rllib_ext.errors import NonFinite
+from rllib_ext.llm.rl_module import CausalLMModule, completion_logps
+from rllib_ext.llm.schedule import learning_rate
+from rllib_ext.llm.weights import WeightSnapshot
+
+
+class LLMLearner(TorchLearner):
+    """TorchLearner on a CausalLMModule. Subclasses implement ``per_row_loss``."""
+
+    def build(self) -> None:
+        super().build()
+        self.updates = 0
+        self.skipped = 0
+        self._skipped_in_a_row = 0
+        self._cached: tuple[int, torch.Tensor] | None = None
+        self.published: dict[int, WeightSnapshot] = {}
+        self._row_metrics: list[dict[str, torch.Tensor]] = []
+        module = self.language_module
+        self.reference: torch.nn.Module | None = None
+        if not module.has_adapters:
+            self.reference = copy.deepcopy(module.model).eval().requires_grad_(False)
+
+    @property
+    def language_module(self) -> CausalLMModule:
+        """The policy without its DDP wrapper."""
+        return self.module[DEFAULT_MODULE_ID].unwrapped()
+
+    # ----- what a method adds
+
+    def per_row_loss(
+        self, batch: dict[str, torch.Tensor], logps: torch.Tensor, reference_logps: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Loss of every row, loss_R, and per-row metrics (R,). logps, reference_logps: (R, K, T), nats."""
+        raise NotImplementedError
+
+    # ----- optimizer
+
+    def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
+        params = [p for p in self.get_parameters(self._module[module_id]) if p.requires_grad]
+        optimizer = torch.optim.AdamW(
+            params, lr=config.lr, betas=(0.9, 0.999), eps=config.adam_eps, weight_decay=config.weight_decay
+        )
+        self.register_optimizer(module_id=module_id, optimizer=optimizer, params=params, lr_or_lr_schedule=config.lr)
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self.get_optimizer(DEFAULT_MODULE_ID)
+
+    def _uncompiled_update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, dict[str, Any], dict]:
+        """One optimizer step. Gradients of the micro-batches add up to those of the whole mini-batch."""
+        columns = dict(batch[DEFAULT_MODULE_ID])
+        rows = len(columns["token_ids"])
+        columns["reference_logps"] = self._reference_logps(columns)
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = torch.arange(rows).tensor_split(min(self.config.gradient_accumulation, rows))
+        total = 0.0
+        for number, part in enumerate(parts):
+            piece = {DEFAULT_MODULE_ID: {name: columns[name][part] for name in columns}}
+            with self._no_sync_before(number == len(parts) - 1):
+                losses = self.compute_losses(fwd_out=self.module.forward_train(piece), batch=piece)
+                loss = losses[DEFAULT_MODULE_ID] * (len(part) / rows)
+                loss.backward()
+            total += float(loss.detach())
+        self._step(total)
+        self._log_rows()
+        return {}, {DEFAULT_MODULE_ID: total}, {}
+
+    def compute_loss_for_module(
+        self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
+    ) -> torch.Tensor:
+        """Mean of ``per_row_loss`` over the rows: the one place that reduces."""
+        loss_R, metrics = self.per_row_loss(batch, fwd_out["logps"], batch["reference_logps"])
+        self._row_metrics.append({name: values.detach() for name, values in metrics.items()})
+        return loss_R.mean()
+
+    def _no_sync_before(self, last: bool) -> contextlib.AbstractContextManager:
+        module = self.module[DEFAULT_MODULE_ID]
+        return contextlib.nullcontext() if last or not hasattr(module, "no_sync") else module.no_sync()
+
+    def _step(self, loss: float) -> None:
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        bound = self.config.max_grad_norm
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, bound if bound else float("inf")))
+        if not np.isfinite(norm) or not np.isfinite(loss):
+            self._skip(loss, norm)
+            return
+        rate = learning_rate(self.updates, self.config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.updates += 1
+        self._skipped_in_a_row = 0
+        self._log_value("lr", rate)
+        self._log_value("grad_norm", norm)
+
+    def _skip(self, loss: float, norm: float) -> None:
+        """Leave weights and optimizer as they are. On several learners the gradients, hence the decision, are equal."""
+        self.skipped += 1
+        self._skipped_in_a_row += 1
+        if self._skipped_in_a_row >= self.config.max_skipped_updates:
+            raise NonFinite(
+                f"{self._skipped_in_a_row} updates in a row had non-finite values (loss {loss}, gradient norm {norm}) after "
+                f"update {self.updates}; the weights are those of that update. Lower lr or beta, or set max_grad_norm"
+            )
+
+    def forget_caches(self) -> None:
+        """After a restore: cached log-probabilities and snapshots belong to another past."""
+        self._cached = None
+        self._skipped_in_a_row = 0
+        self.published = {}
+
+    # ----- reference policy
+
+    @torch.no_grad()
+    def _reference_logps(self, columns: dict[str, Any]) -> torch.Tensor:
+        """Once per mini-batch: further passes over the same mini-batch (T > 1) find it cached by its number."""
+        number = int(columns["minibatch"][0])
+        if self._cached is None or self._cached[0] != number:
+            rows = torch.arange(len(columns["token_ids"]))
+            parts = rows.tensor_split(min(self.config.gradient_accumulation, len(rows)))
+            temperature = self.language_module.temperature
+            logps = [self.reference_logps_at({n: columns[n][part] for n in columns}, temperature) for part in parts]
+            self._cached = (number, torch.cat(logps))
+        return self._cached[1]
+
+    @torch.no_grad()
+    def reference_logps_at(self, columns: dict[str, Any], temperature: float) -> torch.Tensor:
+        """Log-probabilities (R, K, T) of the reference policy at ``temperature``, nats."""
+        if self.reference is not None:
+            return completion_logps(self.reference, columns, temperature)
+        model = self.language_module.model
+        with model.disable_adapter():
+            return completion_logps(model, columns, temperature)
+
+    # ----- metrics
+
+    def _log_rows(self) -> None:
+        """Means over all rows of the update, whatever the number of micro-batches."""
+        for name in self._row_metrics[0]:
+            values = torch.cat([metrics[name].float().reshape(-1) for metrics in self._row_metrics])
+            self._log_value(name, float(values.mean()))
+        self._row_metrics.clear()
+
+    def _log_value(self, name: str, value: float) -> None:
+        self.metrics.log_value((DEFAULT_MODULE_ID, name), value, window=1)
+
+    def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
+        """RLlib would reset the learning rate by environment steps here; it is set per update in ``_step``."""

@@ -1,0 +1,255 @@
+"""transformers' ``Trainer`` with our losses, learning rate and clock; quiet, and nothing written by itself.
+
+The Trainer gives the loop, the devices, autocast and accumulation. Ours are the loss (a sum over terms, divided
+by the number of terms of the whole batch), the schedule (per optimizer update, and by time where time is what
+is limited), and a stop when time is up. Rows of like length share a batch; AdamW has eps 1e-5 (N+ details 9, 10).
+
+The seed sets the process's global random state, as the Trainer does. Left out: checkpoints inside a stage,
+several devices.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from rllib_ext.errors import BadConfig, BadData, NonFinite, unknown_name
+from rllib_ext.llm.safety import quiet_transformers
+from rllib_ext.llm.supervised_rows import Batch, Row
+
+Loss = Callable[[PreTrainedModel, Batch], tuple[torch.Tensor, torch.Tensor]]
+OnLog = Callable[[dict[str, float]], None]
+CHOICES = {"schedule": ("cosine", "linear", "constant"), "precision": ("float32", "bfloat16")}
+POSITIVE = (
+    "lr",
+    "batch_size",
+    "epochs",
+    "max_steps",
+    "max_seconds",
+    "grad_clip",
+    "accumulation",
+    "log_every",
+)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What every supervised stage can be told, as keywords of ``run_sft`` and ``run_reward_model``.
+
+    lr            peak learning rate; no default: 3e-6 finetunes a published model (N+), 1e-3 trains a small new one
+    batch_size    pairs an optimizer update; N+ has 128 for SFT, 64 for reward models
+    epochs        passes over the data; N+ has 1
+    max_steps     optimizer updates, instead of epochs
+    max_seconds   ends training early; the learning rate then also falls with the share of time that is used
+    schedule      "cosine" (N+) or "linear", both to 0, or "constant"
+    warmup_steps  updates of linear warm-up; N+ has 0
+    weight_decay  N+ has 0
+    grad_clip     largest gradient norm; None: no clipping (N+)
+    accumulation  forward passes that a batch is split into; divides batch_size
+    precision     "float32", or "bfloat16": autocast over float32 weights
+    device        None: an accelerator where there is one; "cpu": the CPU
+    seed          of the order of the data, and of a new head
+    log_every     updates from one call of ``on_log`` to the next
+    verbose       print what ``on_log`` gets
+    """
+
+    lr: float
+    batch_size: int = 64
+    epochs: float = 1.0
+    max_steps: int | None = None
+    max_seconds: float | None = None
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    grad_clip: float | None = None
+    accumulation: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    device: Literal["cpu"] | None = None
+    seed: int = 0
+    log_every: int = 10
+    verbose: bool = False
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Training:
+        """Checked settings; an unknown name is answered with the nearest right one."""
+        known = [field.name for field in fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise unknown_name("training setting", name, known)
+        if "lr" not in settings:
+            raise BadConfig("lr is missing; give the peak learning rate, such as 1e-3 for a small new model")
+        training = cls(**settings)
+        for name in POSITIVE:
+            value = getattr(training, name)
+            if value is not None and not value > 0:
+                raise BadConfig(f"{name} is {value}; it must be more than 0")
+        for name, choices in CHOICES.items():
+            if getattr(training, name) not in choices:
+                raise unknown_name(name, str(getattr(training, name)), choices)
+        if training.batch_size % training.accumulation:
+            raise BadConfig(
+                f"batch_size {training.batch_size} is not a multiple of accumulation {training.accumulation}"
+            )
+        return training
+
+    def share_of_lr(self, step: int, steps: int, seconds: float) -> float:
+        """Learning rate over its peak at update ``step`` (from 0) of ``steps``, ``seconds`` after the start."""
+        warm = min(1.0, (step + 1) / (self.warmup_steps + 1))
+        used = max(0, step - self.warmup_steps) / max(1, steps - self.warmup_steps)
+        used = min(1.0, max(used, seconds / (self.max_seconds or math.inf)))
+        shapes = {"cosine": (1 + math.cos(math.pi * used)) / 2, "linear": 1 - used, "constant": 1.0}
+        return warm * shapes[self.schedule]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """steps: optimizer updates. train_loss: mean over them. tokens: without padding. stopped: "done", "max_seconds"."""
+
+    steps: int
+    train_loss: float
+    seconds: float
+    tokens: int
+    stopped: str
+
+
+def train(
+    model: PreTrainedModel,
+    rows: Sequence[Row],
+    collate: Callable[[Sequence[Row]], Batch],
+    loss: Loss,
+    settings: Training,
+    on_log: OnLog | None = None,
+) -> TrainingRun:
+    """Train ``model`` in place. Rows must have ``input_ids``, by whose length they are grouped."""
+    if not rows:
+        raise BadData(
+            "there is no pair to train on (none given, or all too long); raise max_length or mend the data"
+        )
+    watch = _Watch(settings, on_log)
+    with tempfile.TemporaryDirectory() as scratch, quiet_transformers():
+        trainer = _StageTrainer(
+            model=model,
+            args=_arguments(settings, scratch),
+            train_dataset=rows,
+            data_collator=collate,
+            callbacks=[watch],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.loss, trainer.settings, trainer.watch = loss, settings, watch
+        mean_loss = trainer.train().training_loss
+        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
+    _require_finite(mean_loss, trainer.state.global_step, settings)
+    model.eval()
+    stopped = "max_seconds" if watch.out_of_time else "done"
+    return TrainingRun(trainer.state.global_step, mean_loss, watch.seconds(), watch.tokens, stopped)
+
+
+def _arguments(settings: Training, scratch: str) -> TrainingArguments:
+    arguments = TrainingArguments(
+        output_dir=scratch,
+        per_device_train_batch_size=settings.batch_size // settings.accumulation,
+        gradient_accumulation_steps=settings.accumulation,
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps or -1,
+        learning_rate=settings.lr,
+        adam_epsilon=1e-5,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.grad_clip or 0.0,
+        bf16=settings.precision == "bfloat16",
+        use_cpu=settings.device == "cpu",
+        seed=settings.seed,
+        train_sampling_strategy="group_by_length",
+        logging_steps=settings.log_every,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+    )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # one device; the Trainer would split batches over all it sees
+    return arguments
+
+
+class _StageTrainer(Trainer):
+    """``loss``, ``settings`` and ``watch`` are set before ``train``."""
+
+    loss_is_scaled_for_ga = True
+    loss: Loss
+    settings: Training
+    watch: _Watch
+
+    def get_batch_samples(
+        self, epoch_iterator: Any, num_batches: int, device: Any
+    ) -> tuple[list[Batch], Any]:
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self.watch.tokens += sum(int(batch["attention_mask"].sum()) for batch in batches)
+        return batches, sum(batch["terms"] for batch in batches)
+
+    def compute_loss(
+        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        with self.accelerator.autocast():
+            total, _ = self.loss(model, inputs)
+        return total / num_items_in_batch
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
+        def share(step: int) -> float:
+            return self.settings.share_of_lr(step, num_training_steps, self.watch.seconds())
+
+        if self.lr_scheduler is None:
+            self.lr_scheduler = LambdaLR(self.optimizer if optimizer is None else optimizer, share)
+        return self.lr_scheduler
+
+
+class _Watch(TrainerCallback):
+    """The clock and the hook of one run."""
+
+    def __init__(self, settings: Training, on_log: OnLog | None) -> None:
+        self.settings, self.hook = settings, on_log
+        self.tokens, self.out_of_time = 0, False
+        self.started: float | None = None
+        self.ended: float | None = None
+
+    def seconds(self) -> float:
+        """Since training began, until it ended."""
+        now = self.ended or time.monotonic()
+        return 0.0 if self.started is None else now - self.started
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.started = time.monotonic()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.ended = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.settings.max_seconds is not None and self.seconds() >= self.settings.max_seconds:
+            self.out_of_time = control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if "loss" not in (logs or {}):
+            return
+        _require_finite(logs["loss"], state.global_step, self.settings)
+        shown = {key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs}
+        line = {"step": state.global_step, **shown, "seconds": self.seconds(), "tokens": self.tokens}
+        if self.hook is not None:
+            self.hook(line)
+        if self.settings.verbose:
+            print("  ".join(f"{key} {value:.6g}" for key, value in line.items()), flush=True)
+
+
+def _require_finite(loss: float, step: int, settings: Training) -> None:
+    if not math.isfinite(loss):
+        raise NonFinite(
+            f"the training loss is {loss} by update {step}, with lr {settings.lr}; "
+            "lower lr, set grad_clip=1.0 or add warmup_steps"
+        )

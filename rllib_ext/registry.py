@@ -1,0 +1,117 @@
+"""The one table of public names: algorithm → class, environment → class.
+
+Targets are ``"module:Class"`` strings, so reading a name costs no import. An algorithm ``X`` keeps its
+``XConfig`` in the same module. `register` hands the names to Tune, RLlib and gymnasium; it starts no Ray
+session, and what it stores before ``ray.init()`` is sent to the cluster when a session starts.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+ALGORITHMS: dict[str, str] = {
+    "AsyncOnlineDPO": "rllib_ext.online_dpo:AsyncOnlineDPO",
+    "AsyncRLOO": "rllib_ext.rloo:AsyncRLOO",
+    "BestOfN": "rllib_ext.best_of_n:BestOfN",
+}
+
+ENVIRONMENTS: dict[str, str] = {
+    "Docstrings": "envs.text:Docstrings",
+    "TLDR": "envs.text:TLDR",
+    "Sentiment": "envs.text:Sentiment",
+    "GSM8K": "envs.text:GSM8K",
+    "ControlledTLDR": "envs.text:ControlledTLDR",
+}
+
+
+def exports() -> dict[str, str]:
+    """Public attributes of ``rllib_ext``: ``register``, every algorithm and every config class."""
+    configs = {f"{name}Config": f"{target}Config" for name, target in ALGORITHMS.items()}
+    return {"register": "rllib_ext.registry:register", **ALGORITHMS, **configs}
+
+
+def gymnasium_id(name: str) -> str:
+    """The id under which ``gymnasium.make`` knows an environment of the table."""
+    return f"rllib_ext/{name}-v0"
+
+
+def algorithm(name: str) -> type:
+    """The algorithm class of a public name."""
+    return _load(_target("algorithm", name, ALGORITHMS))
+
+
+def config_class(name: str) -> type:
+    """The config class of an algorithm's public name."""
+    return _load(_target("algorithm", name, ALGORITHMS) + "Config")
+
+
+def environment(name: str) -> type:
+    """The environment class of a public name."""
+    return _load(_target("environment", name, ENVIRONMENTS))
+
+
+def resolve(name: str) -> type:
+    """The class behind any public name, algorithm or environment."""
+    return _load(_target("name", name, {**ALGORITHMS, **ENVIRONMENTS}))
+
+
+def create_environment(name: str, env_config: Mapping[str, Any]) -> Any:
+    """An environment of the table, built from RLlib's ``env_config``.
+
+    Raises `BadConfig` with the nearest right key where the environment takes no such argument.
+    """
+    cls = environment(name)
+    parameters = inspect.signature(cls).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        for key in env_config:
+            if key not in parameters:
+                from rllib_ext.errors import unknown_name
+
+                raise unknown_name(f"key in env_config of {name}", key, parameters)
+    return cls(**env_config)
+
+
+def register() -> None:
+    """Make every public name known to Tune, RLlib and gymnasium; calling it again changes nothing.
+
+    Tune wants the class of a trainable, so the algorithms' modules are imported here. Environments are
+    registered by name and imported by whoever builds one.
+    """
+    import gymnasium
+    from ray.tune.registry import register_env, register_trainable
+
+    for name in ALGORITHMS:
+        register_trainable(name, algorithm(name))
+    for name, target in ENVIRONMENTS.items():
+        register_env(name, functools.partial(create_environment, name))
+        if gymnasium_id(name) not in gymnasium.registry:
+            gymnasium.register(id=gymnasium_id(name), entry_point=target)
+
+
+def _target(kind: str, name: str, table: Mapping[str, str]) -> str:
+    if name not in table:
+        from rllib_ext.errors import unknown_name
+
+        raise unknown_name(kind, name, table)
+    return table[name]
+
+
+def _load(target: str) -> type:
+    """Import ``module:Class``; a missing optional package is named together with the extra that brings it."""
+    module, _, attribute = target.partition(":")
+    try:
+        loaded: type = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("rllib_ext", "envs"):
+            raise
+        from rllib_ext.errors import BadConfig
+
+        raise BadConfig(
+            f"{attribute} needs the package {error.name!r}, which is not installed. Install the extra that "
+            'brings it: pip install "rllib-ext[llm]" (`rllib-ext doctor` lists what is missing).'
+        ) from error
+    return loaded
