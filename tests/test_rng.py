@@ -89,15 +89,20 @@ def spoil(path: tuple[Any, ...], value: Any) -> Callable[[dict[str, Any]], None]
         spoil(("numpy", "bit_generator"), "PCG64"),
         spoil(("numpy", "state", "key", "array"), [1]),
         spoil(("numpy", "state", "key", "dtype"), "object"),
+        spoil(("numpy", "state", "pos"), 10**6),
+        spoil(("numpy", "gauss"), "0"),
         spoil(("generators", "PCG64", "state", "state"), "x"),
+        spoil(("generators", "PCG64", "state", "state"), 2**128),
         spoil(("generators", "PCG64", "bit_generator"), "SFC64"),
+        spoil(("generators", "Philox", "buffer_pos"), 5),
+        spoil(("generators", "Philox", "buffer"), {"array": [1, 2], "dtype": "uint64"}),
         spoil(("generators", "more"), {}),
         spoil(("generators",), {}),
         spoil(("python",), None),
     ],
 )
 def test_a_state_that_does_not_fit_changes_nothing(change: Callable[[dict[str, Any]], None]) -> None:
-    named = {"PCG64": np.random.Generator(np.random.PCG64(1))}
+    named = {name: np.random.Generator(KINDS[name](1)) for name in ("PCG64", "Philox")}
     tensors, state = capture_rng(named)
     draws(named)
     now = capture_rng(named)

@@ -1,9 +1,7 @@
-"""Reading run folders: closed forms of the fixture, torn files, resumed runs, folders that are no run, hostile text."""
+"""Reading run folders: closed forms, torn files, resumed runs, folders that are no run."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import sys
@@ -15,8 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rllib_ext.analysis.headline import headline
-from rllib_ext.analysis.intervals import Interval, idle_share, lane_use, middle_rounds, union_s
-from rllib_ext.analysis.plain_text import clipped, csv_cell, one_line, plain
 from rllib_ext.analysis.rows import number
 from rllib_ext.analysis.run_data import load_run
 from rllib_ext.analysis.tables import age_counts, age_mean, age_quantile, evaluations, main_split
@@ -36,49 +32,6 @@ def test_nested_results_become_flat_series(run_folder: Path) -> None:
     assert not any(key.startswith("config") for row in run.results for key in row)
 
 
-def test_idle_shares_are_one_minus_the_union_of_overlapping_work(run_folder: Path) -> None:
-    """Worker 1 scores half inside its generation: lengths add up to more than it was busy, the union does not."""
-    uses = {use.who: use for use in lane_use(load_run(run_folder).timeline)}
-    assert list(uses) == ["worker 1", "worker 2", "learner"]
-    for who, busy in fx.BUSY_S.items():
-        assert uses[who].busy_s == busy
-        assert uses[who].idle_share == 1 - busy / fx.WINDOW_S
-        assert sum(uses[who].by_role.values()) == busy
-    assert uses["worker 1"].by_role["score"] == fx.ROUNDS * fx.SCORE_ALONE
-    workers = fx.BUSY_S["worker 1"] + fx.BUSY_S["worker 2"]
-    assert idle_share(uses.values(), "generator") == pytest.approx(1 - workers / (2 * fx.WINDOW_S), abs=1e-12)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20))))
-def test_union_equals_counting_unit_cells(spans: list[tuple[int, int]]) -> None:
-    cells = {cell for start, length in spans for cell in range(start, start + length)}
-    assert union_s((start, start + length) for start, length in spans) == len(cells)
-
-
-def test_time_between_crash_and_resume_is_nobodys_idle_time() -> None:
-    first = [Interval("generate", "worker 1", 0, 8), Interval("learn", "learner", 0, 10)]
-    night = 30_000.0
-    again = [Interval("generate", "worker 1", night, night + 10), Interval("learn", "learner", night, night + 5)]
-    uses = {use.who: use for use in lane_use(first + again, resumed_at=[night - 1])}
-    assert uses["worker 1"].idle_share == pytest.approx(1 - 18 / 20)
-    assert uses["learner"].idle_share == pytest.approx(1 - 15 / 20)
-
-
-def test_lanes_sort_by_number_and_the_learner_comes_last() -> None:
-    names = ["learner", "worker 10", "worker 2"]
-    roles = {"learner": "learn"}
-    items = [Interval(roles.get(name, "generate"), name, 0, 1) for name in names]
-    assert [use.who for use in lane_use(items)] == ["worker 2", "worker 10", "learner"]
-
-
-def test_the_window_of_the_timeline_is_the_middle_of_the_run(run_folder: Path) -> None:
-    chosen, (start, end) = middle_rounds(load_run(run_folder).timeline, 10)
-    assert chosen == list(range(7, 17))
-    assert start == fx.T0 + 7 * fx.PERIOD
-    assert end == fx.T0 + 17 * fx.PERIOD + fx.LEARN
-
-
 def test_ages_count_every_sample_once(run_folder: Path) -> None:
     counts = age_counts(load_run(run_folder))
     assert counts == fx.AGE_COUNTS
@@ -87,7 +40,8 @@ def test_ages_count_every_sample_once(run_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts", "q", "age"), [({0: 95, 7: 5}, 0.95, 0), ({0: 94, 7: 6}, 0.95, 7), ({3: 1}, 0.95, 3), ({}, 0.95, None)]
+    ("counts", "q", "age"),
+    [({0: 95, 7: 5}, 0.95, 0), ({0: 94, 7: 6}, 0.95, 7), ({3: 1}, 0.95, 3), ({}, 0.95, None)],
 )
 def test_age_quantile_is_nearest_rank(counts: dict[int, int], q: float, age: int | None) -> None:
     assert age_quantile(counts, q) == age
@@ -132,7 +86,9 @@ def test_last_line_without_its_newline_counts(run_folder: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(cut=st.integers(0, 4_000))
-def test_a_file_cut_anywhere_gives_a_prefix_of_its_rows(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+def test_a_file_cut_anywhere_gives_a_prefix_of_its_rows(
+    tmp_path_factory: pytest.TempPathFactory, cut: int
+) -> None:
     folder = tmp_path_factory.mktemp("cut")
     (folder / "run.json").write_text("{}", encoding="utf-8")
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in fx.rounds()).encode()
@@ -161,7 +117,7 @@ def test_broken_rows_in_the_middle_are_counted(run_folder: Path) -> None:
 
 
 def test_a_resumed_run_shows_its_newest_branch_only(run_folder: Path) -> None:
-    """24 iterations, then a resume from the checkpoint of iteration 20 that got to 22 before it was stopped."""
+    """24 iterations, then a resume from the checkpoint of iteration 20 that got to iteration 22."""
     again = [row | {"branch": 2} for row in fx.results()[20:22]]
     with (run_folder / "result.json").open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in again)
@@ -190,14 +146,29 @@ def test_a_folder_that_is_no_run_is_bad_data_and_says_what_to_do(tmp_path: Path,
         fx.write_run(target / "trial_7")
     with pytest.raises(BadData) as error:
         load_run(target)
-    words = {"missing": "does not exist", "file": "is a file", "empty": "run.json nor result.json", "parent": "trial_7"}
+    words = {
+        "missing": "does not exist",
+        "file": "is a file",
+        "empty": "run.json nor result.json",
+        "parent": "trial_7",
+    }
     assert words[what] in str(error.value) and str(target) in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(1, 1.0), (0.5, 0.5), (True, None), ("1", None), (None, None), (float("nan"), None), (float("inf"), None)]
-    + [([1], None), ({}, None), (10**400, None)],
+    [
+        (1, 1.0),
+        (0.5, 0.5),
+        (True, None),
+        ("1", None),
+        (None, None),
+        (float("nan"), None),
+        (float("inf"), None),
+        ([1], None),
+        ({}, None),
+        (10**400, None),
+    ],
 )
 def test_number_takes_finite_reals_only(value: object, expected: float | None) -> None:
     assert number(value) == expected
@@ -207,53 +178,6 @@ def test_number_takes_array_scalars() -> None:
     numpy = pytest.importorskip("numpy")
     assert number(numpy.float32(0.5)) == 0.5 and number(numpy.array(3)) == 3.0
     assert number(numpy.array([3.0])) is None and number(numpy.bool_(True)) is None
-
-
-_HOSTILE = st.text(
-    st.one_of(
-        st.sampled_from(list("\x1b[]0;m\x07\\\x9b\r\n\t=+-@<>&'\"P^_Hello\u202e\u2066\u2028")), st.characters()
-    ),
-    max_size=60,
-)
-
-
-@settings(max_examples=2000, deadline=None)
-@given(_HOSTILE)
-def test_no_control_character_survives(text: str) -> None:
-    """Property of reliability.md G9: nothing that a terminal, a browser or a spreadsheet obeys is left."""
-    clean = plain(text)
-    assert not [c for c in clean if (c < " " and c not in "\t\n") or "\x7f" <= c <= "\x9f"]
-    assert not set(clean) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029")
-    clean.encode("utf-8")
-    assert "\n" not in one_line(text) and len(one_line(text, 20)) <= 20
-    cell = csv_cell(text)
-    assert not cell.lstrip().startswith(tuple("=+-@")) and not cell.startswith(("\t", "\n"))
-    written = io.StringIO(newline="")
-    csv.writer(written).writerow([cell, "next"])
-    assert next(csv.reader(io.StringIO(written.getvalue(), newline=""))) == [cell, "next"]
-
-
-@pytest.mark.parametrize(
-    ("text", "clean"),
-    [("\x1b[31mred\x1b[0m", "red"), ("\x1b]0;title\x07x", "x"), ("\x1b]8;;http://x\x1b\\link", "link")]
-    + [("\x9b2Jx", "x"), ("\x1bcx", "x"), ("a\x1b\x1b[31m[31mb", "a[31mb"), ("a\r\nb\rc", "a\nb\nc")]
-    + [("tab\tstays", "tab\tstays"), ("\ud800", "\ufffd"), ("na\u00efve \u4f60\u597d", "na\u00efve \u4f60\u597d")],
-)
-def test_escape_sequences_go_as_a_whole_and_text_stays(text: str, clean: str) -> None:
-    assert plain(text) == clean
-
-
-@pytest.mark.parametrize(
-    ("value", "cell"),
-    [(-0.5, "-0.5"), (3, "3"), (None, ""), (0.1 + 0.2, "0.30000000000000004"), ("-0.5", "'-0.5")]
-    + [("=1+1", "'=1+1"), ("  @SUM(A1)", "'  @SUM(A1)"), ("plain", "plain"), ("\x1b[1m=1", "'=1")],
-)
-def test_csv_cells_keep_numbers_and_defuse_formulas(value: object, cell: str) -> None:
-    assert csv_cell(value) == cell
-
-
-def test_clipping_says_how_much_it_left_out() -> None:
-    assert clipped("abcdef", 4) == "abcd ... (2 more characters)"
 
 
 def test_reading_a_run_needs_no_heavy_package() -> None:

@@ -1,4 +1,4 @@
-"""Faults that user-supplied rewards bring, injected one by one: each may cost its own sample and nothing else."""
+"""Faults that rewards of users bring, injected one by one: each may cost its own sample and nothing else."""
 
 import os
 import pickle
@@ -14,94 +14,11 @@ import pytest
 from envs.errors import BadEnv
 from envs.text.sandbox import Sandbox
 from envs.text.sandbox_limits import Limits
+from sandbox_faults import TIMEOUT_S, call, children, linux_only, misbehaving, sandbox
 
-TIMEOUT_S = 0.8
+__all__ = ["sandbox"]
+
 ROOT = Path(__file__).resolve().parents[1]
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, prctl and seccomp")
-
-
-def call(completion, prompt="", reference=None):
-    return {"prompt": prompt, "completion": completion, "reference": reference}
-
-
-def children():
-    return psutil.Process().children(recursive=True)
-
-
-@pytest.fixture
-def sandbox():
-    """Makes sandboxes; afterwards none of their processes may be left."""
-    before, made = len(children()), []
-
-    def make(function, *, timeout_s=TIMEOUT_S, **limits):
-        made.append(Sandbox(function, timeout_s=timeout_s, limits=Limits(**limits)))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-    assert len(children()) == before
-
-
-def misbehaving():
-    """One function with a fault per completion. Made inside a function, so that it travels by value."""
-
-    def reward(*, prompt, completion, reference):
-        import ctypes
-        import os
-        import re
-        import subprocess
-        import sys
-        import time
-
-        if completion == "loop in Python":
-            while True:
-                pass
-        if completion == "loop in C that holds the interpreter lock":
-            re.match(r"(a+)+$", "a" * 64 + "b")
-        if completion == "sleep that holds the interpreter lock":
-            ctypes.PyDLL(None).sleep(60)
-        if completion == "sleep":
-            time.sleep(60)
-        if completion == "deadlock on import":
-            sys.path.insert(0, prompt)
-            import hangs_on_import  # noqa: F401
-        if completion == "exit":
-            os._exit(3)
-        if completion == "segmentation fault":
-            ctypes.string_at(0)
-        if completion == "raise SystemExit":
-            sys.exit(4)
-        if completion == "memory":
-            hog = [bytearray(1 << 26) for _ in range(160)]
-            return float(len(hog))
-        if completion == "processes":
-            for _ in range(1000):
-                if os.fork() == 0:
-                    time.sleep(60)
-                    os._exit(0)
-        if completion == "leave a process behind and raise":
-            subprocess.Popen(["sleep", "60"], start_new_session=True)
-            raise ValueError("after starting a process")
-        if completion == "return twice":
-            os.fork()
-        if completion == "big file":
-            with open(prompt, "wb") as file:
-                for _ in range(1024):
-                    file.write(bytes(1 << 20))
-        if completion == "print":
-            for _ in range(25):
-                print("x" * 1_000_000)
-            print("the end")
-        if completion == "garbage on the channel":
-            for fd in range(3, 64):
-                try:
-                    os.write(fd, b"[1, 2]\n")
-                except OSError:
-                    continue
-        return 1.0
-
-    return reward
 
 
 @pytest.mark.parametrize(
@@ -152,102 +69,9 @@ def test_a_crash_keeps_the_stack_that_the_interpreter_printed(sandbox):
     assert "Segmentation fault" in lost.trace and "in reward" in lost.trace
 
 
-@linux_only
-def test_memory_is_bounded_and_a_spent_process_is_replaced(sandbox):
-    box = sandbox(misbehaving(), timeout_s=10, memory_bytes=400 << 20)
-    lost, fine = box.run([call("memory"), call("fine")])
-    assert lost.score is None and "MemoryError" in lost.reason
-    assert fine.score == 1.0
-
-
-@linux_only
-def test_a_fork_bomb_is_ended_with_all_its_processes(sandbox):
-    box = sandbox(misbehaving(), timeout_s=10, processes=16)
-    start = time.monotonic()
-    lost, fine = box.run([call("processes"), call("fine")])
-    assert lost.score is None and fine.score == 1.0
-    assert time.monotonic() - start < 5.0
-    assert len(children()) == 2, "the supervisor and the worker"
-
-
-@linux_only
-def test_processes_that_a_failed_call_left_behind_are_ended(sandbox):
-    lost, fine = sandbox(misbehaving(), timeout_s=5).run(
-        [call("leave a process behind and raise"), call("fine")]
-    )
-    assert "ValueError" in lost.reason and fine.score == 1.0
-    assert len(children()) == 2
-
-
 def test_a_forked_copy_cannot_answer_in_place_of_the_function(sandbox):
     outcomes = sandbox(misbehaving(), timeout_s=5).run([call("return twice"), call("exit"), call("fine")])
     assert [outcome.score for outcome in outcomes] == [1.0, None, 1.0]
-
-
-def test_written_files_are_bounded(sandbox, tmp_path):
-    target = tmp_path / "big"
-    lost, fine = sandbox(misbehaving(), timeout_s=10, file_bytes=3 << 20).run(
-        [call("big file", prompt=str(target)), call("fine")]
-    )
-    assert "File too large" in lost.reason and fine.score == 1.0
-    assert target.stat().st_size <= 3 << 20
-
-
-def test_printing_is_drained_and_only_its_end_is_kept(sandbox):
-    box = sandbox(misbehaving(), timeout_s=10, output_bytes=1000)
-    assert box.run([call("print")])[0].score == 1.0
-    assert len(box.last_output) == 1000 and box.last_output.endswith("the end\n")
-
-
-def network_user():
-    def reward(*, prompt, completion, reference):
-        import socket
-        import subprocess
-        import sys
-
-        code = f"import socket; socket.create_connection(('127.0.0.1', {prompt}), timeout=2)"
-        if completion == "here":
-            exec(code)
-        if completion == "in another program":
-            silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            return 1.0 if subprocess.run([sys.executable, "-c", code], **silent).returncode == 0 else None
-        if completion == "local pair":
-            for end in socket.socketpair():
-                end.close()
-        return 1.0
-
-    return reward
-
-
-@linux_only
-@pytest.mark.parametrize("completion", ["here", "in another program"])
-def test_the_network_is_closed_unless_it_is_asked_for(sandbox, completion):
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = str(server.getsockname()[1])
-        closed = sandbox(network_user(), timeout_s=5).run([call(completion, prompt=port)])
-        opened = sandbox(network_user(), timeout_s=5, network=True).run([call(completion, prompt=port)])
-    assert closed[0].score is None and opened[0].score == 1.0
-
-
-def test_sockets_inside_the_machine_still_work(sandbox):
-    assert sandbox(network_user(), timeout_s=5).run([call("local pair")])[0].score == 1.0
-
-
-def test_secrets_of_the_environment_stay_outside_unless_the_network_is_open(sandbox, monkeypatch):
-    monkeypatch.setenv("MY_SERVICE_API_KEY", "canary")
-
-    def make():
-        def reward(*, prompt, completion, reference):
-            import os
-
-            return float("canary" in os.environ.values())
-
-        return reward
-
-    assert sandbox(make(), timeout_s=5).run([call("")])[0].score == 0.0
-    assert sandbox(make(), timeout_s=5, network=True).run([call("")])[0].score == 1.0
 
 
 def test_arguments_arrive_as_they_were_sent(sandbox):
@@ -419,7 +243,8 @@ def test_the_environment_module_is_found_from_any_working_folder(tmp_path):
     """The process imports ``envs`` from where the caller has it, whatever the caller's working folder is."""
     script = (
         "import sys, os; sys.path.insert(0, sys.argv[1]); from envs.text.sandbox import Sandbox\n"
-        "print(Sandbox(lambda **k: 3.0, timeout_s=5).run([dict(prompt='', completion='', reference=None)])[0].score)"
+        "call = dict(prompt='', completion='', reference=None)\n"
+        "print(Sandbox(lambda **k: 3.0, timeout_s=5).run([call])[0].score)"
     )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(

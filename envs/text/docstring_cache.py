@@ -41,7 +41,7 @@ def package_pairs(package: str) -> list[Pair]:
 
 
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/rllib_ext/docstrings``, else below ``~/.cache``. Relative values do not count (XDG)."""
+    """``$XDG_CACHE_HOME/rllib_ext/docstrings``, else below ``~/.cache``; relative values do not count."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".cache") / "rllib_ext" / "docstrings"
 
@@ -55,7 +55,7 @@ def _version(package: str) -> str:
     """The distribution's version; where there is none by that name, a fingerprint of the files."""
     root = package_folder(package)
     if root is None:
-        raise BadData(f"package {package!r} is not installed; install it, or do not name it")
+        raise BadData(f"package {package!r} is not installed; install it or do not name it")
     try:
         return re.sub(r"[^A-Za-z0-9.+]", "_", metadata.version(package))
     except metadata.PackageNotFoundError:

@@ -79,7 +79,8 @@ class Reward(ABC):
         return dict(self._log().tracebacks)
 
     def _log(self) -> FailureLog:
-        return self.__dict__.setdefault("_failure_log", FailureLog())
+        log: FailureLog = self.__dict__.setdefault("_failure_log", FailureLog())
+        return log
 
     def _remember(self, outcomes: list[Outcome]) -> list[Outcome]:
         for outcome in outcomes:
@@ -122,7 +123,7 @@ class CallableReward(SampleReward):
         limits: Limits | None = None,
     ) -> None:
         _check_signature(fn)
-        self.name = name or getattr(fn, "__name__", type(fn).__name__)
+        self.name = name or str(getattr(fn, "__name__", type(fn).__name__))
         self._sandbox = Sandbox(fn, timeout_s=timeout_s, limits=limits) if isolate else None
         self._fn = None if isolate else fn
 

@@ -17,7 +17,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from envs.errors import BadEnv
@@ -27,6 +27,14 @@ from envs.text.score import Outcome, as_score, failed, plain
 
 __all__ = ["Limits", "Outcome", "Sandbox"]
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Held:
+    """The process of a sandbox, apart from it, so that it can be ended when the sandbox is gone."""
+
+    process: RewardProcess | None = None
+    owner: int = 0
 
 
 class Sandbox:
@@ -44,7 +52,7 @@ class Sandbox:
 
     def _set_up(self) -> None:
         self._lock = threading.Lock()
-        self._held: dict[str, Any] = {"process": None, "owner": 0}
+        self._held = _Held()
         weakref.finalize(self, _end, self._held)
         self.last_output = ""
         self._told = False
@@ -115,15 +123,15 @@ class Sandbox:
         return plain(printed.decode(errors="replace"), keep="\n")
 
     def _running(self) -> RewardProcess | None:
-        process = self._held["process"]
-        if process is not None and self._held["owner"] != os.getpid():  # this object was copied by a fork
-            process.abandon()
-            self._held["process"] = process = None
-        return process
+        held = self._held
+        if held.process is not None and held.owner != os.getpid():  # this object was copied by a fork
+            held.process.abandon()
+            held.process = None
+        return held.process
 
     def _start(self) -> RewardProcess:
         process = RewardProcess(self._payload, self.limits)
-        self._held.update(process=process, owner=os.getpid())
+        self._held.process, self._held.owner = process, os.getpid()
         return process
 
     def _tell_once(self, confined: bool) -> None:
@@ -132,9 +140,9 @@ class Sandbox:
         self._told = True
 
 
-def _end(held: dict[str, Any]) -> None:
-    process, held["process"] = held["process"], None
-    if process is not None and held["owner"] == os.getpid():
+def _end(held: _Held) -> None:
+    process, held.process = held.process, None
+    if process is not None and held.owner == os.getpid():
         process.kill()
 
 
@@ -154,7 +162,7 @@ def _pickled(function: Callable[..., object]) -> bytes:
     except ImportError as error:
         raise BadEnv("CallableReward(isolate=True) needs cloudpickle: pip install cloudpickle") from error
     try:
-        return cloudpickle.dumps(function)
+        return bytes(cloudpickle.dumps(function))
     except Exception as error:  # whatever the objects in the closure raise
         raise BadEnv(
             f"{function!r} cannot be sent to its own process ({type(error).__name__}: {error}); "

@@ -119,7 +119,7 @@ def _deny_network(event: str, arguments: tuple[object, ...]) -> None:
 
 def set_process_option(option: int, value: int, pointer: object = 0) -> bool:
     """``prctl(2)``; False where the kernel refuses or is not Linux."""
-    return sys.platform == "linux" and ctypes.CDLL(None).prctl(option, value, pointer, 0, 0) == 0
+    return sys.platform == "linux" and bool(ctypes.CDLL(None).prctl(option, value, pointer, 0, 0) == 0)
 
 
 def _install_socket_filter() -> bool:

@@ -118,10 +118,11 @@ class LiveTable:
         print(line.encode(encoding, "replace").decode(encoding), file=self._stream, flush=True)
 
     def _start(self) -> None:
-        from rich.console import Console
         from rich.live import Live
 
-        console = Console(file=self._stream, force_terminal=True, highlight=False)
+        from rllib_ext.analysis.live_view import open_console
+
+        console = open_console(self._stream)
         # Standard output is left alone where it is a pipe: it carries the command's answer.
         live = Live(
             console=console,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from rllib_ext.analysis.event_words import is_trouble
 from rllib_ext.analysis.live_row import (
@@ -20,7 +20,7 @@ from rllib_ext.analysis.live_row import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Group, RenderableType
+    from rich.console import Console, Group, RenderableType
     from rich.table import Table
 
 #: Iterations whose reward the small curve shows, and events under the table.
@@ -61,6 +61,17 @@ def render(state: LiveState, now: float, shown: int) -> Group:
         )
     parts += [_event(*event, state.started) for event in state.events]
     return Group(*parts)
+
+
+def open_console(stream: TextIO) -> Console:
+    """A console on ``stream`` that falls silent where rich's own would end the process: on a broken pipe."""
+    from rich.console import Console
+
+    class Viewer(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+
+    return Viewer(file=stream, force_terminal=True, highlight=False)
 
 
 def _progress(state: LiveState, now: float) -> Table:

@@ -19,7 +19,11 @@ Row = dict[str, Any]
 
 def number(value: object) -> float | None:
     """A finite float, or None. Booleans and numeric strings are not numbers; 0-d arrays and tensors are."""
-    if value is None or isinstance(value, bool | str | bytes) or str(getattr(value, "dtype", "")).endswith("bool"):
+    if (
+        value is None
+        or isinstance(value, bool | str | bytes)
+        or str(getattr(value, "dtype", "")).endswith("bool")
+    ):
         return None
     if not isinstance(value, numbers.Real) and getattr(value, "shape", None) != ():
         return None

@@ -38,7 +38,7 @@ MIN_BYTE_VOCABULARY = 2 + 256  # PAD, EOS and one token a byte, so that every te
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE (the GPT-2 kind) learnt from ``texts``: every text can be encoded and comes back unchanged.
+    """Byte-level BPE (the GPT-2 kind) learnt from ``texts``; any text can be encoded and comes back whole.
 
     PAD is id 0 and EOS id 1. The splitting rule of byte-level BPE parts the brackets of "<eos>" from its
     letters, so no merge can spell a special token, whatever the texts hold; ``encode_plain`` relies on that.
@@ -46,7 +46,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     """
     if vocab_size < MIN_BYTE_VOCABULARY:
         raise BadConfig(
-            f"vocab_size {vocab_size} is too small: byte-level BPE needs at least {MIN_BYTE_VOCABULARY} tokens"
+            f"vocab_size is {vocab_size}; byte-level BPE needs at least {MIN_BYTE_VOCABULARY} tokens"
         )
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -73,8 +73,8 @@ def word_tokenizer(vocabulary: Sequence[str]) -> PreTrainedTokenizerFast:
     wrong = [word for word in words if word.split() != [word] or word in (PAD_TOKEN, EOS_TOKEN)]
     if not words or wrong or len(set(words)) != len(words):
         raise BadConfig(
-            f"a vocabulary must be distinct words without whitespace, other than {PAD_TOKEN} and {EOS_TOKEN}; "
-            f"got {len(words)} words of which {len(set(words))} are distinct, and these wrong ones: {wrong[:5]}"
+            f"a vocabulary must be distinct words without whitespace, not {PAD_TOKEN} or {EOS_TOKEN}; got "
+            f"{len(words)} words of which {len(set(words))} are distinct, and these wrong ones: {wrong[:5]}"
         )
     core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -106,7 +106,7 @@ def causal_lm_config(
 ) -> PretrainedConfig:
     """The shape of a causal language model for ``tokenizer``.
 
-    hidden         width, a multiple of heads; for vLLM on CPU hidden/heads should be 32, 64, 80, 96, 112 or 128
+    hidden         width, a multiple of heads; vLLM on CPU wants hidden/heads of 32, 64, 96 or 128
     intermediate   width of the MLP; None: 8/3 of hidden rounded up to a multiple of 32 (llama, whose MLP has
                    three matrices), 4 times hidden (gpt_neox, two matrices), as in the published models
     max_length     longest sequence, prompt and completion together
@@ -146,14 +146,14 @@ def causal_lm_config(
 
 
 def build_causal_lm(config: PretrainedConfig, seed: int) -> PreTrainedModel:
-    """A model with random weights that depend on ``config`` and ``seed`` alone; global random state is left as it was."""
+    """A model with random weights, given by ``config`` and ``seed`` alone; global random state stays."""
     with torch.random.fork_rng(range(torch.cuda.device_count())), quiet_transformers():
         torch.manual_seed(seed)
         return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
 
 
 def count_parameters(model: PreTrainedModel | PretrainedConfig) -> int:
-    """Exact number of parameters, a tied matrix counted once. A config is counted without allocating anything."""
+    """Exact number of parameters, a tied matrix counted once; for a config, without allocating anything."""
     if isinstance(model, PretrainedConfig):
         with torch.device("meta"), quiet_transformers():
             model = AutoModelForCausalLM.from_config(model)

@@ -105,12 +105,11 @@ class RolloutPool:
     def _receive(self, ref: Any, worker: Worker) -> None:
         try:
             rollout = ray.get(ref, timeout=self._limits.worker_timeout_s)
-        except EngineDead as error:
-            self._lose(worker, f"engine failed: {error}", kill=True)
-        except RllibExtError:
-            raise
         except ray.exceptions.RayTaskError as error:
-            self._lose(worker, f"{type(error.cause).__name__}: {error.cause}", kill=True)
+            cause = error.cause
+            if isinstance(cause, RllibExtError) and not isinstance(cause, EngineDead):
+                raise cause from error
+            self._lose(worker, f"{type(cause).__name__}: {cause}", kill=True)
         except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError, ray.exceptions.GetTimeoutError) as error:
             self._lose(worker, str(error).splitlines()[0], kill=False)
         else:
@@ -136,7 +135,7 @@ class RolloutPool:
     def _lose(self, worker: Worker, why: str, *, kill: bool) -> None:
         if kill:
             ray.kill(worker.handle, no_restart=False)
-        orphans = worker.lose()
+        orphans = worker.lose(why)
         self.restarts += 1
         self._report("worker_died", f"worker {worker.number}: {why}")
         self._requeue(orphans, why)
@@ -176,12 +175,13 @@ class RolloutPool:
             return
         since = max(worker.lost_at for worker in self._workers)
         if self.size == 0 or self._clock() - since > self._limits.stall_timeout_s:
-            states = ", ".join(
-                f"worker {w.number} {w.state} ({w.restarts_this_hour} failures in the last hour)" for w in self._workers
+            states = "; ".join(
+                f"worker {w.number} {w.state} after {w.restarts_this_hour} failures within an hour, last: {w.last_error[-300:]}"
+                for w in self._workers
             )
             raise Stalled(
-                f"no rollout worker is alive: {states}. Look at events.jsonl for what killed them; rllib-ext resume "
-                "continues from the last checkpoint"
+                f"no rollout worker is alive ({states}). events.jsonl has every failure; rllib-ext resume continues "
+                "from the last checkpoint"
             )
 
     def _try_to_return(self, worker: Worker) -> None:

@@ -1,11 +1,12 @@
 """The supervised stages: finetuning on demonstrations (SFT), and reward models on preference pairs.
 
-Source: "The N+ Implementation Details of RLHF with PPO" (arXiv 2403.17031); numbers of details as in the async
-RLHF specification, part B.1. Rows, masks and losses are in ``supervised_rows``, the loop is in
-``supervised_trainer``. Each stage reads a model folder and writes one: model and tokenizer, ready for the next.
+Source: "The N+ Implementation Details of RLHF with PPO" (arXiv 2403.17031); numbers of details as in the
+async RLHF specification, part B.1. Rows, masks and losses are in ``supervised_rows``, the loop is in
+``supervised_trainer``. Each stage reads a model folder and writes one: model and tokenizer, ready for the
+next.
 
-Dropout is off in every model that is opened (detail 7). Left out: how prompts are formatted and targets spaced
-(the caller's, detail 3), and diagnostics by labelling batch and confidence.
+Dropout is off in every model that is opened (detail 7). Left out: how prompts are formatted and targets
+spaced (the caller's, detail 3), and diagnostics by labelling batch and confidence.
 """
 
 from __future__ import annotations
@@ -16,17 +17,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from transformers import PreTrainedModel
 
 from rllib_ext.errors import BadData, unknown_name
 from rllib_ext.llm.from_scratch import save_model
-from rllib_ext.llm.rewards import new_reward_model, score_rows
+from rllib_ext.llm.reward_head import new_reward_model, normalise
 from rllib_ext.llm.safety import open_causal_lm, open_tokenizer
 from rllib_ext.llm.supervised_rows import (
     Pair,
     Preference,
-    Row,
     agreement,
     collate_preferences,
     collate_sft,
@@ -36,15 +35,16 @@ from rllib_ext.llm.supervised_rows import (
     sft_loss,
     sft_rows,
 )
-from rllib_ext.llm.supervised_trainer import OnLog, Training, TrainingRun, train
+from rllib_ext.llm.supervised_settings import Training
+from rllib_ext.llm.supervised_trainer import OnLog, TrainingRun, train
 
 __all__ = ["RewardModelReport", "SFTReport", "Training", "run_reward_model", "run_sft"]
 
 
 @dataclass(frozen=True)
 class SFTReport(TrainingRun):
-    """A ``TrainingRun`` (losses in nats a token), and: eval_loss of the held-out pairs; folder, where the model
-    is; dropped, how many training pairs were too long.
+    """A ``TrainingRun`` (losses in nats a token), and: eval_loss of the held-out pairs; folder, where the
+    model is; dropped, how many training pairs were too long.
     """
 
     eval_loss: float | None
@@ -54,8 +54,8 @@ class SFTReport(TrainingRun):
 
 @dataclass(frozen=True)
 class RewardModelReport(TrainingRun):
-    """A ``TrainingRun`` (losses in nats a pair), and, of held-out pairs: accuracy, and margin, the mean of chosen
-    minus rejected score. Of the references: bias, what normalisation set the head's bias to, and
+    """A ``TrainingRun`` (losses in nats a pair), and, of held-out pairs: accuracy, and margin, the mean of
+    chosen minus rejected score. Of the references: bias, what normalisation set the head's bias to, and
     reference_mean, their mean score after it. folder and dropped as in ``SFTReport``.
     """
 
@@ -117,7 +117,8 @@ def run_reward_model(
 ) -> RewardModelReport:
     """Train a reward model on (prompt, chosen, rejected), starting from the SFT model in ``model_folder``.
 
-    Loss -log sigmoid(r_chosen - r_rejected), both sides in one forward pass (detail 10); head as in detail 11.
+    Loss -log sigmoid(r_chosen - r_rejected), both sides in one forward pass (detail 10); head as in detail
+    11.
     references  (prompt, completion) pairs whose mean score the bias subtracts afterwards (detail 15: the SFT
                 data; the scale stays); None: no normalisation
     Everything else is as in ``run_sft``.
@@ -136,7 +137,8 @@ def run_reward_model(
             "no reference is short enough to be scored; give some, or references=None to normalise nothing"
         )
     run = train(model, rows, collate_preferences, preference_loss, settings, on_log)
-    reference_mean = normalise(model, reference_rows, settings.batch_size) if reference_rows else None
+    reference_ids = [row["input_ids"] for row in reference_rows]
+    reference_mean = normalise(model, reference_ids, settings.batch_size) if reference_rows else None
     accuracy, margin = agreement(model, held_out, settings.batch_size) if held_out else (None, None)
     folder = save_model(model, tokenizer, output_folder)
     return RewardModelReport(
@@ -148,14 +150,6 @@ def run_reward_model(
         folder=str(folder),
         dropped=dropped,
     )
-
-
-def normalise(model: PreTrainedModel, references: Sequence[Row], batch_size: int) -> float:
-    """Subtract the mean score of ``references`` from the head's bias (detail 15); their mean afterwards, near 0."""
-    rows = [row["input_ids"] for row in references]
-    with torch.no_grad():
-        model.score.bias -= score_rows(model, rows, batch_size=batch_size).double().mean()
-    return score_rows(model, rows, batch_size=batch_size).double().mean().item()
 
 
 def _longest(model: PreTrainedModel, max_length: int | None) -> float:

@@ -1,12 +1,13 @@
 """Texts to padded batches, and the losses of the two supervised stages.
 
 Prompt and completion are tokenised apart and joined as ids, as at generation time, and EOS ends every
-completion (N+ details 3 and 3b). Nothing is cut: a row that is too long is left out and counted, because a cut
-completion would teach a model never to stop. Padding is on the right, id 0 under the attention mask, as wide as
-the longest row of the batch (detail 5, without its fixed width: causal models do not see what follows).
+completion (N+ details 3 and 3b). Nothing is cut: a row that is too long is left out and counted, because a
+cut completion would teach a model never to stop. Padding is on the right, id 0 under the attention mask, as
+wide as the longest row of the batch (detail 5, without its fixed width: causal models do not see what
+follows).
 
-A loss returns (sum, number of terms), and the caller divides: then gradient accumulation and batches of unequal
-size give exactly the mean over all terms.
+A loss returns (sum, number of terms), and the caller divides: then gradient accumulation and batches of
+unequal size give exactly the mean over all terms.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rllib_ext.errors import BadData
-from rllib_ext.llm.rewards import last_token_scores, pad_right, score_rows
+from rllib_ext.llm.reward_head import last_token_scores, pad_right, score_rows
 from rllib_ext.llm.safety import encode_plain
 
 NO_LOSS = -100  # torch's cross entropy skips such targets
@@ -52,7 +53,7 @@ def sft_rows(
 def preference_rows(
     pairs: Sequence[Preference], tokenizer: PreTrainedTokenizerBase, *, max_length: float
 ) -> tuple[list[Row], int]:
-    """Rows of ``input_ids`` (prompt + chosen + EOS) and ``rejected_ids``; and how many had a side that was too long."""
+    """Rows of ``input_ids`` (prompt, chosen, EOS) and ``rejected_ids``; and how many were too long."""
     prompts = encode_plain(tokenizer, _column(pairs, 0, 3), add_special_tokens=True)
     chosen = encode_plain(tokenizer, _column(pairs, 1, 3))
     rejected = encode_plain(tokenizer, _column(pairs, 2, 3))
@@ -66,8 +67,8 @@ def preference_rows(
 
 
 def collate_sft(rows: Sequence[Row]) -> Batch:
-    """``input_ids_BT``, ``attention_mask_BT``, ``targets_BT`` (the id that a position must predict, or NO_LOSS) and
-    ``terms``, how many positions carry loss. EOS is a target; padding is neither input nor target.
+    """``input_ids_BT``, ``attention_mask_BT``, ``targets_BT`` (the id that a position must predict, or
+    NO_LOSS) and ``terms``, how many positions carry loss. EOS is a target; padding is never one.
     """
     input_ids, attention_mask = pad_right([row["input_ids"] for row in rows])
     targets = torch.full_like(input_ids, NO_LOSS)
@@ -102,10 +103,9 @@ def collate_preferences(rows: Sequence[Row]) -> Batch:
 
 
 def preference_loss(model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum of -log sigmoid(r_chosen - r_rejected) and the number of pairs; ln 2 a pair where scores are equal."""
-    chosen_B, rejected_B = last_token_scores(model, batch["input_ids"], batch["attention_mask"])[:, 0].chunk(
-        2
-    )
+    """Sum of -log sigmoid(r_chosen - r_rejected), and the number of pairs; a tie costs ln 2."""
+    scores_BL = last_token_scores(model, batch["input_ids"], batch["attention_mask"])
+    chosen_B, rejected_B = scores_BL[:, 0].chunk(2)
     return -F.logsigmoid(chosen_B - rejected_B).sum(), batch["terms"]
 
 
@@ -125,7 +125,7 @@ def mean_sft_loss(model: PreTrainedModel, rows: Sequence[Row], batch_size: int) 
 
 
 def agreement(model: PreTrainedModel, rows: Sequence[Row], batch_size: int) -> tuple[float, float]:
-    """(share of pairs whose chosen side scores higher, mean of chosen minus rejected). A tie counts as wrong."""
+    """(share of pairs whose chosen side scores higher, mean of chosen minus rejected); ties are wrong."""
     chosen = score_rows(model, [row["input_ids"] for row in rows], batch_size=batch_size)
     rejected = score_rows(model, [row["rejected_ids"] for row in rows], batch_size=batch_size)
     return (chosen > rejected).double().mean().item(), (chosen - rejected).double().mean().item()

@@ -1,8 +1,9 @@
 """transformers' ``Trainer`` with our losses, learning rate and clock; quiet, and nothing written by itself.
 
-The Trainer gives the loop, the devices, autocast and accumulation. Ours are the loss (a sum over terms, divided
-by the number of terms of the whole batch), the schedule (per optimizer update, and by time where time is what
-is limited), and a stop when time is up. Rows of like length share a batch; AdamW has eps 1e-5 (N+ details 9, 10).
+The Trainer gives the loop, the devices, autocast and accumulation. Ours are the loss (a sum over terms,
+divided by the number of terms of the whole batch), the schedule (per optimizer update, and by time where
+time is what is limited), and a stop when time is up. Rows of like length share a batch; AdamW has eps 1e-5
+(N+ details 9, 10).
 
 The seed sets the process's global random state, as the Trainer does. Left out: checkpoints inside a stage,
 several devices.
@@ -13,105 +14,28 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from rllib_ext.errors import BadConfig, BadData, NonFinite, unknown_name
+from rllib_ext.errors import BadData, NonFinite
 from rllib_ext.llm.safety import quiet_transformers
 from rllib_ext.llm.supervised_rows import Batch, Row
+from rllib_ext.llm.supervised_settings import Training
 
 Loss = Callable[[PreTrainedModel, Batch], tuple[torch.Tensor, torch.Tensor]]
 OnLog = Callable[[dict[str, float]], None]
-CHOICES = {"schedule": ("cosine", "linear", "constant"), "precision": ("float32", "bfloat16")}
-POSITIVE = (
-    "lr",
-    "batch_size",
-    "epochs",
-    "max_steps",
-    "max_seconds",
-    "grad_clip",
-    "accumulation",
-    "log_every",
-)
-
-
-@dataclass(frozen=True)
-class Training:
-    """What every supervised stage can be told, as keywords of ``run_sft`` and ``run_reward_model``.
-
-    lr            peak learning rate; no default: 3e-6 finetunes a published model (N+), 1e-3 trains a small new one
-    batch_size    pairs an optimizer update; N+ has 128 for SFT, 64 for reward models
-    epochs        passes over the data; N+ has 1
-    max_steps     optimizer updates, instead of epochs
-    max_seconds   ends training early; the learning rate then also falls with the share of time that is used
-    schedule      "cosine" (N+) or "linear", both to 0, or "constant"
-    warmup_steps  updates of linear warm-up; N+ has 0
-    weight_decay  N+ has 0
-    grad_clip     largest gradient norm; None: no clipping (N+)
-    accumulation  forward passes that a batch is split into; divides batch_size
-    precision     "float32", or "bfloat16": autocast over float32 weights
-    device        None: an accelerator where there is one; "cpu": the CPU
-    seed          of the order of the data, and of a new head
-    log_every     updates from one call of ``on_log`` to the next
-    verbose       print what ``on_log`` gets
-    """
-
-    lr: float
-    batch_size: int = 64
-    epochs: float = 1.0
-    max_steps: int | None = None
-    max_seconds: float | None = None
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_steps: int = 0
-    weight_decay: float = 0.0
-    grad_clip: float | None = None
-    accumulation: int = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
-    device: Literal["cpu"] | None = None
-    seed: int = 0
-    log_every: int = 10
-    verbose: bool = False
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> Training:
-        """Checked settings; an unknown name is answered with the nearest right one."""
-        known = [field.name for field in fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise unknown_name("training setting", name, known)
-        if "lr" not in settings:
-            raise BadConfig("lr is missing; give the peak learning rate, such as 1e-3 for a small new model")
-        training = cls(**settings)
-        for name in POSITIVE:
-            value = getattr(training, name)
-            if value is not None and not value > 0:
-                raise BadConfig(f"{name} is {value}; it must be more than 0")
-        for name, choices in CHOICES.items():
-            if getattr(training, name) not in choices:
-                raise unknown_name(name, str(getattr(training, name)), choices)
-        if training.batch_size % training.accumulation:
-            raise BadConfig(
-                f"batch_size {training.batch_size} is not a multiple of accumulation {training.accumulation}"
-            )
-        return training
-
-    def share_of_lr(self, step: int, steps: int, seconds: float) -> float:
-        """Learning rate over its peak at update ``step`` (from 0) of ``steps``, ``seconds`` after the start."""
-        warm = min(1.0, (step + 1) / (self.warmup_steps + 1))
-        used = max(0, step - self.warmup_steps) / max(1, steps - self.warmup_steps)
-        used = min(1.0, max(used, seconds / (self.max_seconds or math.inf)))
-        shapes = {"cosine": (1 + math.cos(math.pi * used)) / 2, "linear": 1 - used, "constant": 1.0}
-        return warm * shapes[self.schedule]
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """steps: optimizer updates. train_loss: mean over them. tokens: without padding. stopped: "done", "max_seconds"."""
+    """steps: optimizer updates. train_loss: mean over them. tokens: without padding. stopped: "done" or
+    "max_seconds".
+    """
 
     steps: int
     train_loss: float
@@ -164,7 +88,7 @@ def _arguments(settings: Training, scratch: str) -> TrainingArguments:
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.grad_clip or 0.0,
         bf16=settings.precision == "bfloat16",
-        use_cpu=settings.device == "cpu",
+        use_cpu=settings.device == "cpu" or not torch.accelerator.is_available(),
         seed=settings.seed,
         train_sampling_strategy="group_by_length",
         logging_steps=settings.log_every,

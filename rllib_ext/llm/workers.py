@@ -35,6 +35,7 @@ class Worker:
     state: str = "serving"
     started: bool = False
     lost_at: float = 0.0
+    last_error: str = ""
     _head_since: float = 0.0
     _ping: Any = None
     _ping_at: float = 0.0
@@ -56,8 +57,9 @@ class Worker:
         allowed = timeout_s if self.started else start_timeout_s + timeout_s
         return bool(self.requests) and self.clock() - self._head_since > allowed
 
-    def lose(self) -> list[Request]:
+    def lose(self, why: str) -> list[Request]:
         """The actor died or is being killed: hand back everything it was asked."""
+        self.last_error = why
         orphans = list(self.requests.values())
         self.requests.clear()
         self.state, self.started, self.lost_at, self._ping = "returning", False, self.clock(), None

@@ -26,6 +26,7 @@ from rllib_ext.errors import CheckpointCorrupt
 logger = logging.getLogger(__name__)
 
 _CPU, _CUDA = "torch.cpu", "torch.cuda."
+_POSITIONS = {"pos": 624, "buffer_pos": 4}  # of MT19937 and Philox: how many words their buffers hold
 
 
 def capture_rng(
@@ -84,13 +85,36 @@ def _rehearse(
 ) -> None:
     """Sets every state on a throw-away generator of the same kind; raises what the libraries raise."""
     random.Random().setstate(python)
-    current = np.random.get_state(legacy=False)["bit_generator"]
-    if legacy["bit_generator"] != current:
-        raise ValueError(f"numpy's global generator is {current}, saved was {legacy['bit_generator']}")
-    np.random.RandomState(getattr(np.random, current)()).set_state(legacy)
+    current = np.random.get_state(legacy=False)
+    _check_form(legacy, current, "numpy")
+    np.random.RandomState(getattr(np.random, current["bit_generator"])()).set_state(legacy)
     for name, item in named.items():
+        _check_form(item, generators[name].bit_generator.state, name)
         copy.deepcopy(generators[name]).bit_generator.state = item
     torch.Generator().set_state(cpu)
+
+
+def _check_form(found: Any, like: Any, where: str) -> None:
+    """``found`` has the fields, types, lengths and kind of ``like``, and its positions lie inside its
+    buffers.
+
+    numpy copies a position as it is and reads from there at the next draw, outside the buffer if so told.
+    """
+    if isinstance(like, Mapping):
+        if not isinstance(found, Mapping) or set(found) != set(like):
+            raise ValueError(f"{where} is not the state of such a generator")
+        for key, item in like.items():
+            _check_form(found[key], item, f"{where}.{key}")
+            if key in _POSITIONS and not 0 <= found[key] <= _POSITIONS[key]:
+                raise ValueError(f"{where}.{key} is {found[key]}, outside its buffer")
+    elif isinstance(like, np.ndarray):
+        if not isinstance(found, np.ndarray) or (found.dtype, found.shape) != (like.dtype, like.shape):
+            raise ValueError(f"{where} is not {like.shape} numbers of {like.dtype}")
+    elif isinstance(like, str):
+        if found != like:
+            raise ValueError(f"{where} is {found!r}, here it is {like!r}")
+    elif type(found) is not type(like):
+        raise ValueError(f"{where} is {found!r}, not a number of the right kind")
 
 
 def _restore_cuda(tensors: Mapping[str, torch.Tensor]) -> None:

@@ -61,7 +61,7 @@ class RunFolder:
 
     def append_jsonl(self, name: str, record: Mapping[str, Any]) -> None:
         """Appends one record to ``name`` (``"events"`` and ``"events.jsonl"`` are the same file)."""
-        path = self.file(name if name.endswith((".jsonl", ".json")) else f"{name}.jsonl")
+        path = self._file(name, ".jsonl", ".json")
         line = _text(record, f"record for {name}").encode("ascii") + b"\n"
         with self._mutex, storage_errors(path, "appending a record"):
             self._lock.check()
@@ -74,7 +74,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> Path:
         """Gives ``name`` the JSON of ``value`` in one step, and flushes it."""
-        path = self.file(name if name.endswith(".json") else f"{name}.json")
+        path = self._file(name, ".json")
         text = _text(value, name, indent=1)
         with self._mutex, storage_errors(path, f"writing {path.name}"):
             self._lock.check()
@@ -84,15 +84,20 @@ class RunFolder:
 
     def read_json(self, name: str) -> Any:
         """The value of a whole-file JSON; ``BadData`` where it is absent or broken."""
-        return read_json(self.file(name if name.endswith(".json") else f"{name}.json"))
+        return read_json(self._file(name, ".json"))
 
     def read_jsonl(self, name: str) -> list[dict[str, Any]]:
-        return read_jsonl(self.file(name if name.endswith((".jsonl", ".json")) else f"{name}.jsonl"))
+        """The records of ``name``; none where it was never written."""
+        return read_jsonl(self._file(name, ".jsonl", ".json"))
 
     def lock(self) -> RunFolder:
         """Makes this process the run's only writer, or raises ``RunLocked`` naming the other one."""
         self._lock.acquire()
         return self
+
+    def _file(self, name: str, *suffixes: str) -> Path:
+        path = self.file(name)
+        return path if path.suffix in suffixes else self.file(name + suffixes[0])
 
     def close(self) -> None:
         """Closes the files and gives the lock back; harmless when repeated."""
