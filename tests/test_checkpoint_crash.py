@@ -124,8 +124,7 @@ class Interrupt(BaseException):
 def at_call(
     patch: pytest.MonkeyPatch, number: int, act: Callable[[], None], dead_after: bool
 ) -> Callable[[], int]:
-    """Makes the ``number``-th file-system call run ``act`` instead; with ``dead_after``, all later ones
-    too."""
+    """Runs ``act`` at the ``number``-th file-system call; with ``dead_after``, at all later ones too."""
     made = 0
 
     def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -148,8 +147,8 @@ def at_call(
 def test_kill_9_at_random_instants(tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(2), "big")
     print(f"seed {seed}")
-    report = run(KILLED, tmp_path, seed, 20)
-    assert len(report) == 20
+    report = run(KILLED, tmp_path, seed, 12)
+    assert len(report) == 12
     assert all(entry["found"] >= entry["promised"] for entry in report), report
     assert all(entry["torn"] <= 2 for entry in report), report  # one save's leftovers, never a heap
     assert any(entry["torn"] for entry in report), "no kill fell into a save"
@@ -175,9 +174,10 @@ def cases(tmp_path: Path) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("dead_after", [True, False], ids=["death", "failure"])
-def test_stopping_at_every_single_call(tmp_path: Path, dead_after: bool) -> None:
-    """Death: nothing after the call happens. Failure: the call says ENOSPC, and the save tidies up after
-    itself."""
+def test_stopping_at_every_single_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead_after: bool
+) -> None:
+    """Death: nothing after the call happens. Failure: the call says ENOSPC, and the save tidies up."""
 
     def die() -> None:
         raise Interrupt
@@ -185,6 +185,8 @@ def test_stopping_at_every_single_call(tmp_path: Path, dead_after: bool) -> None
     def refuse() -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    # A process that dies loses nothing it wrote, flushed or not: flushes are only counted, which is quick.
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
     for kind, step in cases(tmp_path):
         outcomes = set()
         for number in range(1, 1000):

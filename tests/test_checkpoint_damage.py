@@ -110,8 +110,7 @@ def test_an_extra_file_is_found(tmp_path: Path) -> None:
 
 
 def test_a_thousand_single_bit_flips(tmp_path: Path) -> None:
-    """Bits are drawn over all files by size, so that the manifest, headers, data and JSON all get their
-    share."""
+    """Bits are drawn over all files by size: manifest, headers, data and JSON all get their share."""
     path = small_checkpoint(tmp_path, 1)
     contents = {name: (path / name).read_bytes() for name in FILES}
     places = [(name, bit) for name, data in contents.items() for bit in range(8 * len(data))]

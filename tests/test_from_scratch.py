@@ -91,12 +91,12 @@ def test_a_lone_surrogate_is_named_with_its_place(tokenizer):
 
 
 def closed_form_llama(v, d, n, i, tied):
-    """Embedding, four square attention matrices, three MLP matrices, two norms a layer, final norm, output."""
+    """Embeddings; a layer: four square matrices, three MLP matrices, two norms; final norm."""
     return v * d * (1 if tied else 2) + n * (4 * d * d + 3 * d * i + 2 * d) + d
 
 
 def closed_form_neox(v, d, n, i):
-    """Everything but the embeddings has a bias; two layer norms a layer and a final one, each of two vectors."""
+    """All but the embeddings have a bias; two layer norms a layer and a final one, each of two vectors."""
     return 2 * v * d + n * (4 * (d * d + d) + (2 * d * i + i + d) + 4 * d) + 2 * d
 
 

@@ -1,4 +1,4 @@
-"""Masks, masked statistics and token log-probabilities: closed forms, finite differences, TRL, properties."""
+"""Masks, masked statistics and token log-probabilities: closed forms, finite differences, properties."""
 
 from __future__ import annotations
 
@@ -208,14 +208,6 @@ def test_token_logps_of_a_view_that_is_not_contiguous():
     torch.testing.assert_close(
         torch.autograd.grad(ours.sum(), full)[0], torch.autograd.grad(theirs.sum(), full)[0]
     )
-
-
-def test_token_logps_agree_with_trl():
-    trl_functions = pytest.importorskip("trl.trainer.utils")
-    torch.manual_seed(0)
-    logits, ids = 5 * torch.randn(4, 9, 200), torch.randint(200, (4, 9))
-    theirs = trl_functions.selective_log_softmax(logits, ids, temperature=0.7)
-    torch.testing.assert_close(token_logps(logits, ids, temperature=0.7), theirs, rtol=1e-6, atol=1e-6)
 
 
 @EXACT

@@ -1,10 +1,8 @@
-"""RLOO, KL estimators, importance weights: closed forms, exact expectations, finite differences, TRL."""
+"""RLOO, KL estimators, importance weights: closed forms, exact expectations, finite differences."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,7 +18,6 @@ from rllib_ext.functional.importance import (
     truncated_importance,
 )
 from rllib_ext.functional.kl import k1, k2, k3, kl_penalised_reward, sequence_kl
-from rllib_ext.functional.masking import completion_mask, sequence_logps
 from rllib_ext.functional.policy_gradient import leave_one_out, rloo_proximal, rloo_vanilla
 
 EXACT = settings(derandomize=True, deadline=None, max_examples=60, database=None)
@@ -33,19 +30,6 @@ def random_normal(*shape, seed=0):
 
 def all_scored(rewards):
     return torch.ones_like(rewards, dtype=torch.bool)
-
-
-class OneProcess:
-    """What TRL's losses ask of accelerate, for one process: gathering returns what it is given."""
-
-    device = torch.device("cpu")
-    process_index = 0
-
-    def gather(self, tensor):
-        return tensor
-
-    def reduce(self, tensor, reduction):
-        return tensor
 
 
 # ----- leave-one-out advantages
@@ -85,9 +69,10 @@ def test_a_reward_that_is_not_finite_counts_as_unscored(bad):
 def test_a_group_of_one_and_a_group_without_variance_move_nothing():
     advantages, valid = leave_one_out(torch.tensor([[5.0]]), torch.tensor([[True]]))
     assert advantages.item() == 0 and not valid.item()
-    constant = torch.full((1, 7), 1e7 / 3)  # the mean of seven of these rounds to another number
-    advantages, valid = leave_one_out(constant, all_scored(constant))
-    assert (advantages == 0).all() and valid.all()
+    for group in range(2, 10):  # from 3 on, the mean of such rewards may round to 0.25 beside them
+        constant = torch.full((1, group), 1e7 / 3)
+        advantages, valid = leave_one_out(constant, all_scored(constant))
+        assert (advantages == 0).all() and valid.all()
 
 
 def test_leave_one_out_refuses_rewards_without_a_group():
@@ -206,91 +191,6 @@ def test_losses_refuse_settings_and_shapes_without_meaning():
         rloo_vanilla(torch.zeros(2), torch.zeros(2), torch.zeros(1))
 
 
-# ----- RLOO against TRL
-
-
-def test_proximal_loss_agrees_with_trl_rloo_trainer():
-    """RLOOTrainer._compute_loss on a stub, whose forward pass answers with given log-probabilities."""
-    trl = pytest.importorskip("trl")
-    mask = (torch.arange(3) < torch.tensor([3, 1, 2, 3, 3, 2, 3, 1]).unsqueeze(-1)).long()
-    logps = (0.2 * random_normal(8, 3)).requires_grad_()
-    old_logps = sequence_logps(0.2 * random_normal(8, 3, seed=1), mask)
-    advantages = random_normal(8, seed=2)
-    trainer = SimpleNamespace(
-        _get_per_token_logps_and_entropies=lambda *_, **__: (logps, torch.zeros(8, 3), None),
-        accelerator=OneProcess(),
-        aux_loss_enabled=False,
-        epsilon_low=0.2,
-        epsilon_high=0.2,
-        model=SimpleNamespace(training=True),
-        _metrics=defaultdict(lambda: defaultdict(list)),
-    )
-    inputs = {
-        "prompt_ids": mask,
-        "prompt_mask": mask,
-        "completion_ids": mask,
-        "completion_mask": mask,
-        "old_logps": old_logps,
-        "advantages": advantages,
-    }
-    theirs = trl.RLOOTrainer._compute_loss(trainer, None, inputs)
-    (their_gradient,) = torch.autograd.grad(theirs, logps)
-    loss, metrics = rloo_proximal(sequence_logps(logps, mask), old_logps, advantages)
-    torch.testing.assert_close(loss.mean(), theirs, rtol=0, atol=1e-9)
-    torch.testing.assert_close(torch.autograd.grad(loss.mean(), logps)[0], their_gradient, rtol=0, atol=1e-9)
-    clipped = trainer._metrics["train"]["clip_ratio/region_mean"][0]
-    assert 0 < clipped < 1 and metrics.clipped_B.mean().item() == pytest.approx(clipped)
-
-
-def test_rewards_and_advantages_agree_with_trl_rloo_trainer():
-    """RLOOTrainer._generate_and_score_completions on a stub: KL in the reward, scores of None, baseline."""
-    trl = pytest.importorskip("trl")
-    eos, kappa, group = 1, 0.3, 4
-    torch.manual_seed(0)
-    completions = [[3, 4, eos], [5, eos], [6, 7, 8], [eos], [4, 4, eos], [3, eos], [8, 8, 8], [5, 6, eos]]
-    scores = [1.0, None, 0.5, -2.0, None, 3.0, None, None]
-    logps, reference = torch.randn(8, 3), torch.randn(8, 3)
-    policy_model, reference_model = torch.nn.Identity(), torch.nn.Identity()
-    policy_model.is_gradient_checkpointing = False
-    trainer = SimpleNamespace(
-        accelerator=OneProcess(),
-        args=SimpleNamespace(
-            per_device_train_batch_size=8, per_device_eval_batch_size=8, gradient_checkpointing_kwargs=None
-        ),
-        model=policy_model,
-        ref_model=reference_model,
-        beta=kappa,
-        num_generations=group,
-        pad_to_multiple_of=None,
-        mask_truncated_completions=False,
-        normalize_advantages=False,
-        reward_clip_range=None,
-        reward_weights=torch.ones(1),
-        reward_func_names=["given"],
-        _tokenizer=SimpleNamespace(pad_token_id=0),
-        _generate=lambda prompts: ([[2]] * 8, completions, ["text"] * 8),
-        _get_per_token_logps_and_entropies=lambda model, *_, **__: (
-            logps if model is policy_model else reference,
-            None,
-            None,
-        ),
-        _calculate_rewards=lambda *_: torch.tensor([[math.nan if s is None else s] for s in scores]),
-        _metrics=defaultdict(lambda: defaultdict(list)),
-        _logs=defaultdict(list, rewards=defaultdict(list), extra=defaultdict(list)),
-        _pending_extra_logs={},
-        _pending_metrics={},
-    )
-    theirs = trl.RLOOTrainer._generate_and_score_completions(trainer, [{"prompt": "text"}] * 8)
-    mask = completion_mask(theirs["completion_ids"], eos)
-    assert torch.equal(mask.long(), theirs["completion_mask"])
-    raw = torch.tensor([math.nan if score is None else score for score in scores])
-    rewards = kl_penalised_reward(raw, logps, reference, mask, kappa).view(-1, group)
-    advantages, valid = leave_one_out(rewards, all_scored(rewards))
-    torch.testing.assert_close(advantages.flatten(), theirs["advantages"], rtol=0, atol=1e-6)
-    assert valid.tolist() == [[True, False, True, True], [False] * 4]
-    torch.testing.assert_close(sequence_logps(logps, mask), theirs["old_logps"], rtol=0, atol=1e-6)
-
-
 # ----- KL estimators
 
 
@@ -369,14 +269,6 @@ def test_importance_closed_form():
     torch.testing.assert_close(
         sequence_importance(tokens, older, mask, 5.0), torch.tensor([math.exp(0.75), 1.0])
     )
-
-
-def test_truncated_importance_agrees_with_trl():
-    trl_losses = pytest.importorskip("trl.experimental.sdpo.loss_utils")
-    logps, behaviour = random_normal(5, 7), 2 * random_normal(5, 7, seed=1)
-    theirs = trl_losses.apply_importance_sampling_clipping(torch.ones_like(logps), logps, behaviour, 2.0)
-    assert (theirs == 2.0).any()
-    torch.testing.assert_close(truncated_importance(logps, behaviour, 2.0), theirs, rtol=0, atol=1e-9)
 
 
 def test_weights_restore_the_expectation_where_the_cap_does_not_bind():

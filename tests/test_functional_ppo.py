@@ -1,10 +1,8 @@
-"""PPO's losses, token rewards, GAE, whitening: closed forms, finite differences, TRL, RLlib, properties."""
+"""PPO's losses, token rewards, GAE, whitening: closed forms, finite differences, RLlib, properties."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rllib_ext.functional.advantages import gae, token_rewards, value_mask, whiten
-from rllib_ext.functional.importance import truncated_importance
-from rllib_ext.functional.kl import k3
 from rllib_ext.functional.masking import masked_mean, masked_var
 from rllib_ext.functional.ppo import clipped_policy, clipped_value
 
@@ -29,16 +25,6 @@ def random_normal(*shape, seed=0):
 
 def prefix_mask(lengths, columns):
     return torch.arange(columns) < torch.tensor(lengths).unsqueeze(-1)
-
-
-class OneProcess:
-    """What TRL's losses ask of accelerate, for one process: gathering returns what it is given."""
-
-    def gather(self, tensor):
-        return tensor
-
-    def reduce(self, tensor, reduction):
-        return tensor
 
 
 # ----- where the score goes
@@ -233,57 +219,6 @@ def test_policy_loss_gradient_by_finite_differences():
             atol=1e-8,
             rtol=1e-5,
         )
-
-
-@pytest.mark.parametrize("corrected", [False, True])
-def test_policy_loss_agrees_with_trl_grpo_trainer(corrected):
-    """GRPOTrainer._compute_loss on a stub: token clip, k3, truncated weights, token mean ("bnpo")."""
-    trl = pytest.importorskip("trl")
-    mask = prefix_mask([4, 1, 3], 4)
-    logps = (0.3 * random_normal(3, 4)).requires_grad_()
-    behaviour, reference = 0.3 * random_normal(3, 4, seed=1), 0.3 * random_normal(3, 4, seed=2)
-    advantages, beta = random_normal(3, seed=3), 0.2
-    weights = truncated_importance(behaviour, 0.3 * random_normal(3, 4, seed=4), 1.1)
-    trainer = SimpleNamespace(
-        _get_per_token_logps_and_entropies=lambda *_, **__: (logps, torch.zeros(3, 4), None),
-        _entropy_bonus_enabled=False,
-        _metrics=defaultdict(lambda: defaultdict(list)),
-        accelerator=OneProcess(),
-        args=SimpleNamespace(use_bias_correction_kl=False, delta=None),
-        aux_loss_enabled=False,
-        beta=beta,
-        current_gradient_accumulation_steps=1,
-        epsilon_high=0.2,
-        epsilon_low=0.2,
-        importance_sampling_level="token",
-        loss_type="bnpo",
-        model=SimpleNamespace(training=True),
-        off_policy_mask_threshold=None,
-        top_entropy_quantile=1.0,
-        use_vllm=corrected,
-        vllm_importance_sampling_correction=corrected,
-    )
-    inputs = {
-        "prompt_ids": mask.long(),
-        "prompt_mask": mask.long(),
-        "completion_ids": mask.long(),
-        "completion_mask": mask.long(),
-        "advantages": advantages,
-        "old_per_token_logps": behaviour,
-        "ref_per_token_logps": reference,
-        "importance_sampling_ratio": weights,
-    }
-    theirs = trl.GRPOTrainer._compute_loss(trainer, None, inputs)
-    (their_gradient,) = torch.autograd.grad(theirs, logps)
-    loss, metrics = clipped_policy(
-        logps, behaviour, advantages.unsqueeze(1).expand(3, 4), mask, 0.2, weights if corrected else None
-    )
-    ours = masked_mean(loss + beta * k3(logps, reference), mask)
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
-    torch.testing.assert_close(torch.autograd.grad(ours, logps)[0], their_gradient, rtol=0, atol=1e-9)
-    clipped = trainer._metrics["train"]["clip_ratio/region_mean"][0]
-    assert 0 < clipped < 1
-    assert masked_mean(metrics.clipped_BT, mask).item() == pytest.approx(clipped)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])

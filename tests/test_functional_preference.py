@@ -1,10 +1,8 @@
-"""Preference losses and pair selection: closed forms, finite differences, TRL, properties, edges."""
+"""Preference losses and pair selection: closed forms, finite differences, properties, edges."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rllib_ext.functional.best_of_n import best, best_of_n
-from rllib_ext.functional.logprobs import token_logps
-from rllib_ext.functional.masking import completion_mask, has_eos, sequence_logps
 from rllib_ext.functional.preference import IPO_SMALLEST_BETA, best_and_worst, ipo, online_dpo, tied
 
 EXACT = settings(derandomize=True, deadline=None, max_examples=60, database=None)
@@ -118,166 +114,6 @@ def test_no_gradient_reaches_the_reference(loss_function):
     loss_function(*tensors, 0.1)[0].sum().backward()
     assert tensors[0].grad is not None and tensors[1].grad is not None
     assert tensors[2].grad is None and tensors[3].grad is None
-
-
-# ----- TRL
-
-
-@pytest.mark.parametrize(("loss_type", "smoothing"), [("sigmoid", 0.0), ("sigmoid", 0.15), ("ipo", 0.0)])
-def test_losses_agree_with_trl_cpo_loss(loss_type, smoothing):
-    """CPOTrainer.cpo_loss knows no reference; given log-ratios for log-probabilities it is DPO and IPO."""
-    trl_cpo = pytest.importorskip("trl.experimental.cpo")
-    chosen, rejected, reference_chosen, reference_rejected = random_logps(4)
-    trainer = SimpleNamespace(
-        alpha=0.0, beta=0.1, loss_type=loss_type, label_smoothing=smoothing, accelerator=ONE_PROCESS
-    )
-    theirs, their_chosen, their_rejected = trl_cpo.CPOTrainer.cpo_loss(
-        trainer, chosen - reference_chosen, rejected - reference_rejected
-    )
-    arguments = (chosen, rejected, reference_chosen, reference_rejected, 0.1)
-    loss, metrics = online_dpo(*arguments, smoothing) if loss_type == "sigmoid" else ipo(*arguments)
-    torch.testing.assert_close(loss, theirs, rtol=0, atol=1e-9)
-    torch.testing.assert_close(metrics.chosen_rewards_B, their_chosen, rtol=0, atol=1e-9)
-    torch.testing.assert_close(metrics.rejected_rewards_B, their_rejected, rtol=0, atol=1e-9)
-
-
-def test_dpo_agrees_with_trl_dpo_trainer():
-    """DPOTrainer._compute_loss on a stub of a trainer, whose model answers with given log-probabilities."""
-    trl = pytest.importorskip("trl")
-    torch.manual_seed(5)
-    mask = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]])  # two chosen, two rejected
-    shifted = torch.cat([torch.zeros(4, 1, dtype=torch.long), mask], dim=1)
-    policy, reference = (-torch.rand(4, 4, dtype=torch.float64) * mask for _ in range(2))
-
-    def answer(logps):
-        zeros = torch.zeros_like(logps)
-        return lambda **_: SimpleNamespace(
-            log_probs=logps, entropy=zeros, mean_logits=zeros, is_top1=zeros.bool()
-        )
-
-    policy_module = torch.nn.Identity()  # asked only for its mode and its wrappers
-    policy_module.is_gradient_checkpointing = False
-    trainer = SimpleNamespace(
-        model=policy_module,
-        ref_model=answer(reference),
-        args=SimpleNamespace(gradient_checkpointing_kwargs=None),
-        accelerator=ONE_PROCESS,
-        aux_loss_enabled=False,
-        ld_alpha=None,
-        precompute_ref_logps=False,
-        f_divergence_type="reverse_kl",
-        loss_types=["sigmoid"],
-        loss_weights=[1.0],
-        beta=0.25,
-        use_weighting=False,
-        _metrics=defaultdict(lambda: defaultdict(list)),
-        _total_train_tokens=0,
-        _tp_size=1,
-    )
-    inputs = {"input_ids": shifted, "attention_mask": shifted, "completion_mask": shifted}
-    theirs = trl.DPOTrainer._compute_loss(trainer, answer(policy), inputs, return_outputs=False)
-    sums = [*sequence_logps(policy, mask).split(2), *sequence_logps(reference, mask).split(2)]
-    loss, metrics = online_dpo(*sums, beta=0.25)
-    assert loss.mean().item() == pytest.approx(theirs.item(), abs=1e-9)
-    logged = trainer._metrics["train"]
-    assert metrics.margins_B.mean().item() == pytest.approx(logged["rewards/margins"][0], abs=1e-6)
-    assert metrics.accuracies_B.mean().item() == pytest.approx(logged["rewards/accuracies"][0])
-
-
-class OneProcess:
-    """What TRL's losses ask of accelerate, for one process: gathering returns what it is given."""
-
-    device = torch.device("cpu")
-
-    def gather(self, tensor):
-        return tensor
-
-    gather_for_metrics = gather
-
-    def backward(self, loss):
-        loss.backward()
-
-
-ONE_PROCESS = OneProcess()
-
-
-class BigramModel(torch.nn.Module):
-    """The smallest causal language model: the logits depend on the current token alone."""
-
-    def __init__(self, vocabulary, seed):
-        super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        weights = torch.randn(vocabulary, vocabulary, generator=generator, dtype=torch.float64)
-        self.table = torch.nn.Parameter(weights)
-
-    def forward(self, ids, attention_mask=None):
-        return SimpleNamespace(logits=self.table[ids])
-
-
-@pytest.mark.parametrize("loss_type", ["sigmoid", "ipo"])
-def test_whole_update_agrees_with_trl_online_dpo_trainer(loss_type):
-    """OnlineDPOTrainer.training_step and ._forward on a stub: tokens and rewards to parameter gradients."""
-    trl_online = pytest.importorskip("trl.experimental.online_dpo")
-    prompts, eos, beta = 4, 1, 0.3
-    torch.manual_seed(6)
-    prompt_ids = torch.randint(2, 9, (2 * prompts, 3))
-    completion_ids = torch.randint(1, 9, (2 * prompts, 5))
-    mask = completion_mask(completion_ids, eos)
-    rewards = torch.randn(2 * prompts, dtype=torch.float64)
-    policy, reference = BigramModel(9, seed=1), BigramModel(9, seed=2)
-
-    trainer = SimpleNamespace(
-        args=SimpleNamespace(
-            use_vllm=False,
-            missing_eos_penalty=0.7,
-            loss_type=loss_type,
-            torch_empty_cache_steps=None,
-            optim="adamw_torch",
-            n_gpu=1,
-            gradient_accumulation_steps=1,
-        ),
-        accelerator=ONE_PROCESS,
-        beta=beta,
-        eos_token_ids=[eos],
-        max_length=100,
-        processing_class=SimpleNamespace(batch_decode=lambda ids, **_: ["text"] * len(ids)),
-        ref_model=reference,
-        reward_funcs=["given"],
-        stats=defaultdict(list),
-        state=SimpleNamespace(global_step=1),
-    )
-    trainer._generate = lambda *_: (
-        prompt_ids,
-        torch.ones_like(prompt_ids),
-        completion_ids,
-        mask.long(),
-        None,
-    )
-    trainer._forward = lambda *arguments: trl_online.OnlineDPOTrainer._forward(trainer, *arguments)
-    trainer._calculate_rewards_from_functions = lambda **_: rewards.clone()
-    theirs = trl_online.OnlineDPOTrainer.training_step(trainer, policy, {"prompt": ["text"] * prompts})
-    their_gradient = policy.table.grad.clone()
-    policy.table.grad = None
-
-    def sums(model):
-        logits = model(torch.cat([prompt_ids, completion_ids], dim=1)).logits[:, 2:-1]
-        return sequence_logps(token_logps(logits, completion_ids), mask).view(2, prompts).T
-
-    scores = rewards - 0.7 * (~has_eos(completion_ids, eos)).double()
-    chosen, rejected, valid = best_and_worst(
-        scores.view(2, prompts).T, torch.ones(prompts, 2, dtype=torch.bool)
-    )
-    assert valid.all()
-    picked = [
-        s.gather(1, k.unsqueeze(1)).squeeze(1)
-        for s in (sums(policy), sums(reference))
-        for k in (chosen, rejected)
-    ]
-    loss, metrics = (online_dpo if loss_type == "sigmoid" else ipo)(*picked, beta)
-    loss.mean().backward()
-    assert loss.mean().item() == pytest.approx(theirs.item(), abs=1e-9)
-    torch.testing.assert_close(policy.table.grad, their_gradient, rtol=0, atol=1e-9)
-    assert metrics.margins_B.mean().item() == pytest.approx(trainer.stats["rewards/margins"][0], abs=1e-9)
 
 
 # ----- properties

@@ -80,12 +80,34 @@ def test_any_decimal_matches_itself_however_it_is_written(number):
         assert score(f"#### {written}", f"{number + Decimal('0.0001'):f}") == 0.0
 
 
-@settings(max_examples=2000, deadline=None)
-@given(st.text(max_size=8), st.sampled_from(["", "####", "#### ", "\\pi"]), st.text(max_size=12))
-@example("__import__('os').system('touch owned')", "####", "__import__('os')._exit(1)")
-@example("\x1b[2J\x00\u202e\ud800", "####", "\ud800 9" * 50)
-def test_hostile_text_is_zero_or_one_and_never_an_error(before, marker, after):
-    assert score(before + marker + after, fallback="last") in (0.0, 1.0)
+MEAN = [
+    "####",
+    "\\pi",
+    "\x1b[2J",
+    "\x00",
+    "\u202e",
+    "\ud800",
+    "\u0664",
+    "$",
+    "-",
+    ".",
+    ",",
+    "9",
+    "1e999",
+    "nan",
+    "\n",
+]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from(MEAN), max_size=8).map("".join), min_size=20, max_size=20), st.text()
+)
+@example(["__import__('os').system('touch owned')", "#### __import__('os')._exit(1)"], "")
+def test_hostile_text_is_zero_or_one_and_never_an_error(texts, random_text):
+    for text in [*texts, random_text]:
+        assert score(text, fallback="last") in (0.0, 1.0)
+        assert score(text) in (0.0, 1.0)
 
 
 def test_text_is_never_evaluated(tmp_path):

@@ -38,10 +38,12 @@ ACCEPTED = [
     (torch.tensor(0.5, dtype=torch.bfloat16), 0.5),
 ]
 REFUSED = [
-    None, "1.0", b"1", True, False, np.True_, np.array(True), torch.tensor(True), math.nan, math.inf, -math.inf,
-    np.float32("nan"), torch.tensor(math.inf), 10**400, 1 + 0j, np.complex64(1), Decimal("1"), [1.0], (1.0,), {}, object(),
-    np.array([1.0]), np.zeros(0), torch.ones(1), np.datetime64("2020-01-01"), np.array("1"), float, lambda: 1.0,
-]  # fmt: skip
+    *(None, "1.0", b"1", True, False, math.nan, math.inf, -math.inf, 10**400, 1 + 0j, Decimal("1")),
+    *([1.0], (1.0,), {}, object(), float, lambda: 1.0),
+    *(np.True_, np.float32("nan"), np.complex64(1), np.datetime64("2020-01-01")),
+    *(np.array(True), np.array([1.0]), np.zeros(0), np.array("1")),
+    *(torch.tensor(True), torch.tensor(math.inf), torch.ones(1)),
+]
 
 
 @pytest.mark.parametrize(("value", "expected"), ACCEPTED, ids=repr)
@@ -56,29 +58,22 @@ def test_anything_else_is_unscored_with_a_reason_and_never_zero(value):
     assert score is None and reason
 
 
-scalars = st.one_of(
-    st.floats(),
-    st.integers(),
-    st.booleans(),
-    st.none(),
-    st.text(max_size=4),
-    st.fractions(),
-    st.binary(max_size=4),
+numbers = [0, -1, 2**70, 10**400, 0.1, 1e308, -0.0, math.nan, math.inf, Fraction(1, 3), True, False]
+values = st.one_of(
+    st.floats(), st.integers(), st.sampled_from([*numbers, None, "0.5", b"0", [0.5], Decimal(1)])
 )
 
 
-@settings(max_examples=1000, deadline=None)
-@given(st.one_of(scalars, st.floats().map(np.asarray), st.lists(st.floats(), max_size=2), st.decimals()))
-def test_a_value_is_a_score_exactly_where_it_is_a_finite_real_number(value):
-    inner = value.item() if isinstance(value, np.ndarray) else value
-    real = isinstance(inner, int | float | Fraction) and not isinstance(inner, bool)
-    try:
-        finite = real and math.isfinite(float(inner))
-    except OverflowError:
-        finite = False
-    score, reason = as_score(value)
-    assert (score is not None) == finite == (reason is None)
-    assert score is None or score == float(inner)
+@settings(max_examples=50, deadline=None)
+@given(st.lists(values, min_size=20, max_size=20))
+def test_a_value_is_a_score_exactly_where_it_is_a_finite_real_number(batch):
+    for value in [*batch, *(np.asarray(value) for value in batch if isinstance(value, float))]:
+        inner = value.item() if isinstance(value, np.ndarray) else value
+        real = isinstance(inner, int | float | Fraction) and not isinstance(inner, bool)
+        finite = real and abs(inner) <= sys.float_info.max
+        score, reason = as_score(value)
+        assert (score is not None) == finite == (reason is None)
+        assert score is None or score == float(inner)
 
 
 def test_objects_that_fight_back_are_only_unscored():
@@ -156,7 +151,7 @@ def test_the_function_gets_prompt_completion_and_reference_by_keyword():
 
 @pytest.mark.parametrize("fn", [lambda prompt, completion: 1.0, lambda: 1.0, lambda text: 1.0, 3.0])
 def test_functions_of_another_signature_are_refused_when_the_reward_is_made(fn):
-    with pytest.raises(BadEnv, match="CallableReward|prompt=..., completion=..., reference=..."):
+    with pytest.raises(BadEnv, match=r"CallableReward needs|it is called as fn"):
         CallableReward(fn)
 
 
@@ -209,12 +204,8 @@ def test_a_batch_whose_reward_raises_is_unscored_but_a_wrong_set_up_is_passed_on
 
 # ROUGE-L
 
-words = st.lists(
-    max_size=12,
-    elements=st.sampled_from(
-        ["the", "The", "cat's", "sat", "on", "mats", "mat.", "42", "--", "\u00e9t\u00e9", "\n"]
-    ),
-)
+WORDS = ["the", "The", "cat's", "sat", "on", "mats", "mat.", "42", "--", "\u00e9t\u00e9", "\n"]
+words = st.lists(st.sampled_from(WORDS), max_size=12)
 texts = st.one_of(words.map(" ".join), st.text(max_size=20))
 
 
@@ -270,8 +261,8 @@ def test_rouge_l_reads_a_reference_once_and_pickles():
 def test_reading_the_package_loads_no_library_that_is_not_needed():
     code = (
         "import sys, json, envs.text, envs.text.rewards\n"
-        "print(json.dumps([m for m in ('numpy', 'torch', 'ray', 'nltk', 'rouge_score', 'gymnasium', 'datasets')"
-        " if m in sys.modules]))"
+        "heavy = {'numpy', 'torch', 'ray', 'nltk', 'rouge_score', 'gymnasium', 'datasets'}\n"
+        "print(json.dumps(sorted(heavy & sys.modules.keys())))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=True)
     assert json.loads(done.stdout) == []

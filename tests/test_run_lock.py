@@ -42,7 +42,12 @@ def owner(folder: Path, heartbeat_s: float = 10.0) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-c", OWNER, str(folder), str(heartbeat_s)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command, env=environment, text=True, **pipes)  # type: ignore[call-overload]
+    pipes: dict[str, Any] = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.DEVNULL,
+    }
+    return subprocess.Popen(command, env=environment, text=True, **pipes)
 
 
 def says(process: subprocess.Popen[str]) -> str:
@@ -51,7 +56,7 @@ def says(process: subprocess.Popen[str]) -> str:
 
 
 def forge(folder: Path, age_s: float = 0.0, **changes: Any) -> None:
-    """A lock file of another owner: this process by default, changed as told, and last touched ``age_s`` ago."""
+    """A lock file of another owner: this process but for ``changes``, last touched ``age_s`` ago."""
     path = folder / LOCK
     path.write_text(json.dumps({**this_process(), "heartbeat_s": 10.0, "token": "other", **changes}))
     os.utime(path, (time.time() - age_s,) * 2)
@@ -171,6 +176,21 @@ def test_a_lock_that_was_taken_over_is_not_given_back(tmp_path: Path) -> None:
             act()
     run.close()
     assert json.loads((tmp_path / LOCK).read_text())["token"] == "other"
+
+
+def test_a_writer_that_was_away_looks_before_it_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The beat may come later than the write: after a pause the write itself looks whose lock it is."""
+    run = RunFolder(tmp_path, heartbeat_s=1000.0).lock()
+    forge(tmp_path)
+    run.append_jsonl("events", {"event": "not away for long"})
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 1600.0)
+    with pytest.raises(RunLocked, match="taken over"):
+        run.append_jsonl("events", {"event": "late"})
+    monkeypatch.undo()
+    run.close()
 
 
 def test_a_forked_child_leaves_its_parents_lock_alone(tmp_path: Path) -> None:

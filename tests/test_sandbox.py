@@ -10,11 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sandbox_faults import TIMEOUT_S, call, children, linux_only, misbehaving, sandbox
 
 from envs.errors import BadEnv
 from envs.text.sandbox import Sandbox
 from envs.text.sandbox_limits import Limits
-from sandbox_faults import TIMEOUT_S, call, children, linux_only, misbehaving, sandbox
 
 __all__ = ["sandbox"]
 

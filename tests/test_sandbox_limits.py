@@ -4,7 +4,6 @@ import socket
 import time
 
 import pytest
-
 from sandbox_faults import call, children, linux_only, misbehaving, sandbox
 
 __all__ = ["sandbox"]

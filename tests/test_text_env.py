@@ -22,13 +22,13 @@ CHAT = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": 
 
 
 class Length(Reward):
-    """Number of characters of all turns; no score for what contains a question mark."""
+    """Number of characters of all turns; no score for one of the answers."""
 
     name = "length"
     closed = 0
 
     def score(self, samples):
-        return [None if "?" in s.completion else float(sum(map(len, s.turns))) for s in samples]
+        return [None if s.completion == "what?" else float(sum(map(len, s.turns))) for s in samples]
 
     def close(self):
         self.closed += 1
@@ -168,7 +168,7 @@ def test_an_index_out_of_range_names_the_range(index):
     "options", [{"index": "1"}, {"index": 1.0}, {"index": True}, {"index": None}, {"idx": 1}]
 )
 def test_options_of_the_wrong_kind_are_refused(options):
-    with pytest.raises(BadEnv, match="whole number|unknown"):
+    with pytest.raises(BadEnv, match=r"whole number|unknown"):
         make().reset(options=options)
 
 
@@ -257,12 +257,9 @@ def test_rendering_shows_the_conversation():
     assert env.render() == ""
     env.reset(options={"index": 1})
     env.step("apple")
-    shown = env.render()
-    assert [
-        shown.index(text) for text in ("[h]", "system: Be brief.", "user: Hello?", "apple", "hint 1: f")
-    ] == sorted(
-        shown.index(text) for text in ("[h]", "system: Be brief.", "user: Hello?", "apple", "hint 1: f")
-    )
+    parts = ("[h]", "system: Be brief.", "user: Hello?", "apple", "hint 1: f")
+    places = [env.render().index(part) for part in parts]
+    assert places == sorted(places)
     env.step("fig")
     assert env.render().endswith("-- model --\nfig")
     assert Guess().render() is None

@@ -56,7 +56,7 @@ class Step:
 class TextEnv(gymnasium.Env[Prompt, str]):
     """Prompts to completions to a score; the module is the documentation page."""
 
-    metadata = {"render_modes": ["ansi"]}
+    metadata = {"render_modes": ["ansi"], "render_fps": 1}
 
     def __init__(
         self, tasks: Sequence[Task], reward: Reward, *, max_turns: int = 1, render_mode: str | None = None

@@ -1,4 +1,6 @@
-"""Best-of-K supervised finetuning: learn by heart the best of the policy's own completions (arXiv 2410.18252)."""
+"""Best-of-K supervised finetuning: learn by heart the best of the policy's own completions (arXiv
+2410.18252).
+"""
 
 from rllib_ext.best_of_n.algorithm import BestOfN
 from rllib_ext.best_of_n.config import BestOfNConfig

@@ -12,7 +12,6 @@ pi_prox against pi_behaviour as the ``weights`` that the losses take.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -53,14 +52,13 @@ def truncated_importance(logps: Tensor, behaviour_logps: Tensor, cap: float) -> 
 
     Any shape, nats: per token from token log-probabilities, per completion from their sums (or
     ``sequence_importance``). cap: 1 or more. Returns the same shape, in [0, cap].
-    Edges: the minimum is taken before the exponential, so nothing overflows; equal log-probabilities give
-    exactly 1; a cap below 1 would shrink on-policy samples and raises ValueError. At padding the value means
-    nothing: mask it.
+    Edges: a ratio that overflows is the cap; equal log-probabilities give 1; a cap below 1 would shrink
+    on-policy samples and raises ValueError. At padding the value means nothing: mask it.
     """
     require_range("truncated_importance", "cap", cap, low=1.0)
     require_same_shape("truncated_importance", logps=logps, behaviour_logps=behaviour_logps)
     log_ratio = at_least_float32(logps).detach() - at_least_float32(behaviour_logps).detach()
-    return log_ratio.clamp(max=math.log(cap)).exp().clamp(max=cap)
+    return log_ratio.exp().clamp(max=cap)
 
 
 def sequence_importance(logps_BT: Tensor, behaviour_logps_BT: Tensor, mask_BT: Tensor, cap: float) -> Tensor:

@@ -120,8 +120,8 @@ def best_and_worst(scores_BK: Tensor, scored_BK: Tensor) -> tuple[Tensor, Tensor
     scores_BK, scored_BK = finite_scores("best_and_worst", scores_BK, scored_BK)
     best_B1 = scores_BK.masked_fill(~scored_BK, -torch.inf).argmax(dim=-1, keepdim=True)
     worst_B1 = scores_BK.masked_fill(~scored_BK, torch.inf).argmin(dim=-1, keepdim=True)
-    above_B = (scores_BK.gather(-1, best_B1) > scores_BK.gather(-1, worst_B1)).squeeze(-1)
-    valid_B = (scored_BK.sum(dim=-1) >= 2) & above_B
+    # Fewer than two scored: best and worst are one completion, whose score is not above itself.
+    valid_B = (scores_BK.gather(-1, best_B1) > scores_BK.gather(-1, worst_B1)).squeeze(-1)
     zero = torch.zeros_like(best_B1.squeeze(-1))
     return (
         torch.where(valid_B, best_B1.squeeze(-1), zero),

@@ -30,7 +30,7 @@ from rllib_ext.llm.evaluation import Evaluation
 from rllib_ext.llm.journal import Journal
 from rllib_ext.llm.ledger import PromptLedger
 from rllib_ext.llm.requests import Rollout, Ticket
-from rllib_ext.llm.rollouts import Limits, RolloutPool
+from rllib_ext.llm.rollouts import Limits, RolloutPool, creation_error
 from rllib_ext.llm.threads import set_learner_threads
 from rllib_ext.llm.weights import PublishedWeights
 from rllib_ext.runtime.seeding import SeedTree
@@ -52,10 +52,13 @@ class LLMAlgorithm(Algorithm):
         return False  # evaluations share the rollout workers: an engine is too large to keep a second one idle
 
     def setup(self, config: Any) -> None:
-        super().setup(config)
+        try:
+            super().setup(config)
+        except IndexError as error:  # RLlib's way of saying that no worker answered for the spaces
+            raise creation_error(self.env_runner_group) from error
         set_learner_threads(self.config)
         self.seeds = SeedTree(self.config.run_seed)
-        self.journal = Journal(Path(self.logdir))
+        self.journal = Journal(Path(self.config.run_folder or self.logdir))
         self.pool = RolloutPool(
             dict(self.env_runner_group._worker_manager.actors()), self._limits(), self.journal.event
         )
@@ -249,6 +252,9 @@ class LLMAlgorithm(Algorithm):
             super().restore_from_path(path, *args, component=component, **kwargs)
 
     def cleanup(self) -> None:
+        if hasattr(self, "pool"):
+            self.pool.stop()
+            self.env_runner_group = None  # RLlib would wait for its dead workers without a deadline
         super().cleanup()
         if hasattr(self, "journal"):
             self.journal.close()

@@ -46,7 +46,9 @@ class Group:
 
 
 def completion_of(episode: Any) -> tuple[np.ndarray, Completion]:
-    """(prompt ids, completion) of a finished episode. Later turns' observations are part of the sequence, unsampled."""
+    """(prompt ids, completion) of a finished episode. Later turns' observations are part of the sequence,
+    unsampled.
+    """
     outputs = episode.extra_model_outputs
     observed, tokens = outputs["observation_ids"], outputs["token_ids"]
     logps, finished = outputs["action_logp"], outputs["finished"]
@@ -61,13 +63,19 @@ def completion_of(episode: Any) -> tuple[np.ndarray, Completion]:
         sampled.append(np.ones(len(tokens[turn]), np.float32))
     score = episode.infos[-1]["score"]
     completion = Completion(
-        np.concatenate(ids), np.concatenate(values), np.concatenate(sampled), score, bool(finished[len(tokens) - 1])
+        np.concatenate(ids),
+        np.concatenate(values),
+        np.concatenate(sampled),
+        score,
+        bool(finished[len(tokens) - 1]),
     )
     return observed[0], completion
 
 
 def groups_of(episodes: Sequence[Any], prompts: Sequence[tuple[int, int]]) -> list[Group]:
-    """Group a round's episodes by prompt, in the order of ``prompts``; a prompt without episodes has no group."""
+    """Group a round's episodes by prompt, in the order of ``prompts``; a prompt without episodes has no
+    group.
+    """
     by_index: dict[int, list[Any]] = {}
     for episode in episodes:
         by_index.setdefault(episode.infos[-1]["index"], []).append(episode)
@@ -98,7 +106,9 @@ def _width(lengths: Sequence[int], multiple: int) -> int:
 
 
 def to_columns(groups: Sequence[Group], *, multiple: int = 8) -> dict[str, np.ndarray]:
-    """Pad ``groups`` (all with equally many completions) to the widths of this batch, rounded up to ``multiple``."""
+    """Pad ``groups`` (all with equally many completions) to the widths of this batch, rounded up to
+    ``multiple``.
+    """
     rows, kept = len(groups), len(groups[0].completions)
     prompt_width = _width([len(group.prompt_ids) for group in groups], multiple)
     width = _width([len(c.ids) for group in groups for c in group.completions], multiple)

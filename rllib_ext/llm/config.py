@@ -1,11 +1,14 @@
 """The AlgorithmConfig that every language-model method derives from: RLlib's own surface plus the knobs.
 
-Left out: RLlib settings that have no meaning for a text policy (connectors, vectorisation, catalog models). The
-attribute ``language_model`` holds what the knob ``model`` sets, because RLlib keeps a dictionary under ``model``.
+Left out: RLlib settings that have no meaning for a text policy (connectors, vectorisation, catalog models).
+The attribute ``language_model`` holds what the knob ``model`` sets, because RLlib keeps a dictionary under
+``model``.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -47,36 +50,42 @@ class LLMConfig(AlgorithmConfig):
         self.disable_env_checking = True
 
     def training(self, *, model: str | dict = NotProvided, **settings: Any) -> LLMConfig:
-        """Set knobs (see ``knobs``) and RLlib's own training settings; unknown names answer with the nearest."""
+        """Set knobs and RLlib's own training settings; unknown names answer with the nearest."""
         if model is not NotProvided:
             settings["model"] = model
-        for name, value in take_knobs(self.knobs, settings).items():
-            setattr(self, _RENAMED.get(name, name), value)
-        try:
-            super().training(**settings)
-        except TypeError as error:
-            bad = next(iter(settings), "")
-            raise unknown_name("setting", bad, self.knobs) from error
-        return self
+        self._set(self.knobs, settings, AlgorithmConfig.training)
+        return super().training(**settings)
 
     def evaluation(self, **settings: Any) -> LLMConfig:
-        for name, value in take_knobs(EVALUATION, settings).items():
-            setattr(self, name, value)
+        """Set the knobs of evaluations and RLlib's own evaluation settings."""
+        self._set(EVALUATION, settings, AlgorithmConfig.evaluation)
         return super().evaluation(**settings)
+
+    def _set(self, knobs: dict[str, Knob], settings: dict[str, Any], of_rllib: Callable) -> None:
+        """Take the knobs out of ``settings``; what is left must be parameters of RLlib's own method."""
+        taken = take_knobs(knobs, settings)
+        parameters = [name for name in inspect.signature(of_rllib).parameters if name != "self"]
+        for name in settings:
+            if name not in parameters:
+                raise unknown_name("setting", name, [*knobs, *parameters])
+        for name, value in taken.items():
+            setattr(self, _RENAMED.get(name, name), value)
 
     def update_from_dict(self, config_dict: dict[str, Any]) -> LLMConfig:
         """RLlib's update, except that a key nobody knows is an error instead of a new attribute."""
         plain = dict(config_dict)
+        settable = {*self.knobs, *vars(self), "multiagent"}
         for name in plain:
-            known = name in self.knobs or name.startswith("_") or hasattr(self, name)
-            if not known and self._translate_special_keys(name, warn_deprecated=False) == name:
+            attribute = self._translate_special_keys(name, warn_deprecated=False)
+            if attribute not in settable and not name.startswith("_"):
                 raise unknown_name("setting", name, [*self.knobs, "env", "env_config", "num_env_runners"])
-        if isinstance(plain.get("model"), str) or any(name in self.knobs for name in plain):
-            self.training(**{name: plain.pop(name) for name in list(plain) if name in self.knobs and name != "model"})
-            if isinstance(plain.get("model"), str):
-                self.training(model=plain.pop("model"))
-        super().update_from_dict(plain)
-        return self
+        if plain.get("model") == self.model:
+            del plain["model"]  # RLlib's own dictionary, as ``to_dict`` writes it
+        for name, attribute in _RENAMED.items():
+            if name in plain:
+                plain.pop(attribute, None)
+        self.training(**{name: plain.pop(name) for name in list(plain) if name in self.knobs})
+        return super().update_from_dict(plain)
 
     # ----- derived quantities
 
@@ -100,7 +109,9 @@ class LLMConfig(AlgorithmConfig):
 
     @property
     def context_length(self) -> int:
-        """Most tokens in one episode's sequence; later turns get room for an observation as long as a completion."""
+        """Most tokens in one episode's sequence; later turns get room for an observation as long as a
+        completion.
+        """
         return self.max_prompt_tokens + self.max_new_tokens * (2 * self.max_turns - 1)
 
     @property
@@ -110,27 +121,39 @@ class LLMConfig(AlgorithmConfig):
     # ----- validation and defaults for RLlib
 
     def validate(self) -> None:
-        super().validate()
+        """Refuse what cannot work, by field, value and allowed range, before anything is started."""
         for name, knob in self.knobs.items():
-            knob.check(name, getattr(self, _RENAMED.get(name, name)))
+            attribute = _RENAMED.get(name, name)
+            value = getattr(self, attribute)
+            checked = knob.check(name, value)  # attributes can be set without passing through training()
+            if type(checked) is not type(value):
+                setattr(self, attribute, checked)
         if not self.language_model:
             raise BadConfig("model is not set: .training(model=<hub name or folder of a causal LM>)")
+        self._refuse_at_odds()
+        super().validate()
+
+    def _refuse_at_odds(self) -> None:
+        """Settings that are allowed each by itself and not together."""
         if not self.in_evaluation and (self.num_env_runners < 1 or self.create_local_env_runner):
             raise BadConfig(
-                f"num_env_runners={self.num_env_runners}, create_local_env_runner={self.create_local_env_runner}: text is "
-                "generated in remote rollout workers only; set .env_runners(num_env_runners=1) or more"
+                f"num_env_runners={self.num_env_runners}, create_local_env_runner="
+                f"{self.create_local_env_runner}: text is generated in remote rollout workers only; set "
+                ".env_runners(num_env_runners=1) or more, and create_local_env_runner=False"
             )
         least = staleness.minimum_staleness(self.updates_per_round)
         if self.max_staleness is not None and self.max_staleness < least:
             raise BadConfig(
-                f"max_staleness is {self.max_staleness}, but a round of {self.minibatches_per_generation} mini-batches x "
-                f"{self.updates_per_minibatch} passes makes its last samples {least} updates old even when it is generated "
-                f"just in time; allowed: >= {least}, or lower minibatches_per_generation"
+                f"max_staleness is {self.max_staleness}, but a round of {self.minibatches_per_generation} "
+                f"mini-batches x {self.updates_per_minibatch} passes makes its last samples {least} updates "
+                f"old even when it is generated just in time; allowed: >= {least}, or lower "
+                "minibatches_per_generation"
             )
         learners = max(1, self.num_learners)
         if self.prompts_per_minibatch % learners:
             raise BadConfig(
-                f"prompts_per_minibatch is {self.prompts_per_minibatch}; it must be a multiple of num_learners ({learners})"
+                f"prompts_per_minibatch is {self.prompts_per_minibatch}; it must be a multiple of "
+                f"num_learners ({learners})"
             )
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:

@@ -1,21 +1,23 @@
 """Playing text environments with an engine: many conversations, one batched engine call a turn.
 
-A conversation keeps the exact ids of the whole sequence: the prompt, what was sampled, what the environment said.
-Conversations whose engine call was refused drop out alone. Scoring comes once, at the end, in one batch.
+A conversation keeps the exact ids of the whole sequence: the prompt, what was sampled, what the environment
+said. What goes wrong with one conversation (the engine refuses it, its environment raises) costs that one
+alone. Scoring comes afterwards (``llm/scoring.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from envs.text import Sample, TextEnv
-from envs.text.rewards import as_score
-from rllib_ext.errors import BadEnv
-from rllib_ext.llm.engine import Engine, Generated, Refused, Sampling
+from rllib_ext.errors import BadEnv, RllibExtError
+from rllib_ext.llm.engine import Engine, EngineDead, Generated, Refused, Sampling
 from rllib_ext.llm.prompting import Prompting
 
 
@@ -33,8 +35,13 @@ class Turn:
 
 @dataclass
 class Conversation:
-    """One episode in the making. score None and unscored: why; refused: why nothing was generated."""
+    """One episode in the making. score None and unscored: why; refused: why nothing was generated.
 
+    slot: which of the ticket's prompts it answers. The index alone would not tell: a round may hold a prompt
+    of one epoch and the same prompt of the next.
+    """
+
+    slot: int
     index: int
     env: Any
     observation: Any
@@ -62,31 +69,72 @@ class Conversation:
 
 
 def open_conversations(
-    make_env: Any, prompting: Prompting, indices: Sequence[int], samples: int
+    make_env: Callable[[], gym.Env],
+    prompting: Prompting,
+    prompts: Sequence[tuple[int, int]],
+    samples: int,
+    *,
+    seed_offset: int = 0,
 ) -> tuple[list[Conversation], dict[int, str]]:
-    """``samples`` fresh conversations for every prompt index; prompts that cannot be used come back with the reason."""
-    conversations, refused = [], {}
-    for index in indices:
-        encoded = None
+    """``samples`` fresh conversations for every (epoch, index), and index -> why a prompt cannot be used."""
+    conversations: list[Conversation] = []
+    refused: dict[int, str] = {}
+    for slot, (epoch, index) in enumerate(prompts):
+        group: list[Conversation] = []
         for _ in range(samples):
-            env = make_env()
-            observation, info = env.reset(seed=index, options={"index": index})
-            prompt = env.unwrapped.task(index).prompt if isinstance(env.unwrapped, TextEnv) else observation
-            if not isinstance(prompt, str | tuple | list):
-                raise BadEnv(
-                    f"reset() of {type(env.unwrapped).__name__} returned {type(observation).__name__} as its observation "
-                    "for prompt {index}; a text environment returns a string or a list of chat messages"
-                )
-            encoded = prompting.prompt_ids(prompt) if encoded is None else encoded
-            if isinstance(encoded, str):
-                refused[index] = encoded
+            one = _open(make_env(), prompting, slot, epoch, index, seed_offset, group[0] if group else None)
+            if isinstance(one, str):
+                group, refused[index] = [], one
                 break
-            conversations.append(Conversation(index, env, observation, info, prompt, encoded))
+            group.append(one)
+        conversations += group
     return conversations, refused
 
 
+def _open(
+    env: gym.Env,
+    prompting: Prompting,
+    slot: int,
+    epoch: int,
+    index: int,
+    seed_offset: int,
+    first: Conversation | None,
+) -> Conversation | str:
+    """One conversation, or why the prompt cannot be used. first: an earlier sample of the same prompt."""
+    name = type(env.unwrapped).__name__
+    try:
+        observation, info = env.reset(seed=seed_offset + index, options={"index": index})
+    except RllibExtError:
+        raise
+    except Exception as error:
+        return f"reset() of {name} raised {type(error).__name__}: {error}"
+    prompt = env.unwrapped.task(index).prompt if isinstance(env.unwrapped, TextEnv) else observation
+    if not isinstance(prompt, str | tuple | list):
+        raise BadEnv(
+            f"reset() of {name} returned {type(observation).__name__} as its observation for prompt {index}; a "
+            "text environment returns a string or a list of chat messages"
+        )
+    if first is None:
+        encoded = prompting.prompt_ids(prompt)
+        if isinstance(encoded, str):
+            return encoded
+    elif prompt != first.prompt:
+        raise BadEnv(
+            f"reset() of {name} returned two different prompts for seed {seed_offset + index}; the samples of a "
+            "prompt are compared with one another, so equal seeds must give equal prompts (draw from "
+            "self.np_random after super().reset(seed=seed))"
+        )
+    else:
+        encoded = first.pending_ids
+    return Conversation(slot, index, env, observation, {**info, "epoch": epoch}, prompt, encoded)
+
+
 def play(
-    conversations: list[Conversation], engine: Engine, prompting: Prompting, sampling: Sampling, max_turns: int
+    conversations: list[Conversation],
+    engine: Engine,
+    prompting: Prompting,
+    sampling: Sampling,
+    max_turns: int,
 ) -> None:
     """Run every conversation to its end, in place. All samples of a prompt share the first call's prompt."""
     for number in range(max_turns):
@@ -100,17 +148,23 @@ def play(
                 _advance(conversation, result, prompting, last=number == max_turns - 1)
 
 
-def _generate(live: list[Conversation], engine: Engine, sampling: Sampling, number: int) -> list[Generated | Refused]:
-    """One engine call for the turn. First turn: one request a prompt with K samples; later: one a conversation."""
-    if number == 0:
-        starts = list(range(0, len(live), sampling.samples))
-        results = engine.generate([live[start].sequence() for start in starts], sampling)
-        return [r for result in results for r in (result if isinstance(result, list) else [result] * sampling.samples)]
-    later = Sampling(
-        sampling.temperature, sampling.max_new_tokens, 1, (sampling.seed + number) % 2**31, sampling.eos_ids
-    )
-    results = engine.generate([c.sequence() for c in live], later)
-    return [result[0] if isinstance(result, list) else result for result in results]
+def _generate(
+    live: list[Conversation], engine: Engine, sampling: Sampling, number: int
+) -> list[Generated | Refused]:
+    """One engine call for the turn, results in the order of ``live``. First turn: one request a prompt."""
+    if number > 0:
+        sampling = replace(sampling, samples=1, seed=(sampling.seed + number) % 2**31)
+    key = (lambda c: c.slot) if number == 0 else id
+    groups = [list(group) for _, group in groupby(live, key=key)]
+    results = engine.generate([group[0].sequence() for group in groups], sampling)
+    answers: list[Generated | Refused] = []
+    for group, result in zip(groups, results, strict=True):
+        if isinstance(result, list) and len(result) < len(group):
+            raise EngineDead(
+                f"the engine returned {len(result)} completions where {len(group)} were asked for"
+            )
+        answers += [result] * len(group) if isinstance(result, Refused) else result[: len(group)]
+    return answers
 
 
 def _advance(conversation: Conversation, generated: Generated, prompting: Prompting, *, last: bool) -> None:
@@ -125,57 +179,36 @@ def _advance(conversation: Conversation, generated: Generated, prompting: Prompt
             generated.finished,
         )
     )
+    try:
+        observation, reward, terminated, truncated = _step(conversation, text)
+    except RllibExtError:
+        raise
+    except Exception as error:
+        conversation.unscored = f"the environment raised {type(error).__name__}: {error}"
+        observation, reward, terminated, truncated = "", float("nan"), False, True
+    conversation.rewards.append(reward)
+    conversation.done = bool(terminated or truncated or last)
+    conversation.truncated = bool(truncated or not terminated)
+    conversation.final_observation = observation if isinstance(observation, str) else ""
+    if not conversation.done:
+        if not isinstance(observation, str):
+            raise BadEnv(
+                f"step() of {type(conversation.env.unwrapped).__name__} returned {type(observation).__name__} as "
+                f"its observation for prompt {conversation.index}; an environment answers with a string"
+            )
+        conversation.observation = observation
+        conversation.pending_ids = prompting.observation_ids(
+            conversation.prompt, observation, finished=generated.finished
+        )
+
+
+def _step(conversation: Conversation, text: str) -> tuple[Any, Any, bool, bool]:
+    """Observation, reward, terminated, truncated; a TextEnv is scored later, in one batch with the others."""
     env = conversation.env
     if isinstance(env.unwrapped, TextEnv):
         step = env.unwrapped.advance(text)
-        observation, reward, terminated, truncated = step.observation, 0.0, step.terminated, step.truncated
         conversation.sample = step.sample
-    else:
-        observation, reward, terminated, truncated, info = env.step(text)
-        conversation.info = {**conversation.info, **info}
-    conversation.rewards.append(reward)
-    conversation.done, conversation.truncated = bool(terminated or truncated or last), bool(truncated or not terminated)
-    conversation.final_observation = observation if isinstance(observation, str) else ""
-    if not conversation.done:
-        conversation.observation = observation
-        conversation.pending_ids = prompting.observation_ids(conversation.prompt, observation)
-
-
-def score(conversations: list[Conversation]) -> dict[str, int]:
-    """Score all finished conversations, one batch a reward object. Returns reason -> count of the unscored."""
-    batches: dict[int, list[Conversation]] = {}
-    for conversation in conversations:
-        if conversation.refused is not None:
-            continue
-        if conversation.sample is not None:
-            batches.setdefault(id(conversation.env.unwrapped.reward), []).append(conversation)
-        elif isinstance(conversation.env.unwrapped, TextEnv):
-            conversation.unscored = "the episode reached max_turns before the environment ended it"
-        else:
-            total, reason = 0.0, None
-            for reward in conversation.rewards:
-                value, why = as_score(reward)
-                total, reason = total + (value or 0.0), reason or why
-            conversation.score, conversation.unscored = (None, reason) if reason else (total, None)
-    for batch in batches.values():
-        reward = batch[0].env.unwrapped.reward
-        for conversation, outcome in zip(batch, reward.outcomes([c.sample for c in batch]), strict=True):
-            conversation.score, conversation.unscored = outcome.score, outcome.reason
-    failures: dict[str, int] = {}
-    for conversation in conversations:
-        if conversation.unscored is not None:
-            failures[conversation.unscored] = failures.get(conversation.unscored, 0) + 1
-    return failures
-
-
-def settle_missing_eos(conversation: Conversation, policy: str, penalty: float) -> None:
-    """Apply the missing-EOS rule to the score: 'replace' it by -penalty, 'subtract' penalty, or 'keep' it.
-
-    Unscored stays unscored: an absent score is not a bad one.
-    """
-    if conversation.score is None or not conversation.turns or conversation.turns[-1].finished:
-        return
-    if policy == "replace":
-        conversation.score = -penalty
-    elif policy == "subtract":
-        conversation.score -= penalty
+        return step.observation, 0.0, step.terminated, step.truncated
+    observation, reward, terminated, truncated, info = env.step(text)
+    conversation.info = {**conversation.info, **info}
+    return observation, reward, terminated, truncated

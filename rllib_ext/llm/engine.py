@@ -1,9 +1,9 @@
 """What a rollout worker asks of a generation engine; two implementations follow (vLLM, Hugging Face).
 
-Token ids go in and token ids come out: nothing on this path decodes or encodes text. Log-probabilities are those of
-the policy that was sampled from, that is of softmax(logits / temperature) over the whole vocabulary. Truncated
-sampling (top-p, top-k) is left out on purpose: it changes the sampling distribution in a way the learner's
-log-probabilities cannot follow, and a ratio of the two would be wrong without anyone noticing.
+Token ids go in and token ids come out: nothing on this path decodes or encodes text. Log-probabilities are
+those of the policy that was sampled from, that is of softmax(logits / temperature) over the whole vocabulary.
+Truncated sampling (top-p, top-k) is left out on purpose: it changes the sampling distribution in a way the
+learner's log-probabilities cannot follow, and a ratio of the two would be wrong without anyone noticing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class EngineDead(RllibExtError):
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample. temperature: > 0. max_new_tokens: >= 1. samples: completions a prompt. seed: of the whole call."""
+    """How to sample. temperature: > 0. max_new_tokens: >= 1. samples: completions a prompt. seed: of the
+    whole call.
+    """
 
     temperature: float
     max_new_tokens: int
@@ -36,14 +38,18 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0.0:
-            raise BadConfig(f"temperature is {self.temperature}; sampling needs a value > 0 (greedy: 0.01 or less)")
+            raise BadConfig(
+                f"temperature is {self.temperature}; sampling needs a value > 0 (greedy: 0.01 or less)"
+            )
         if self.max_new_tokens < 1 or self.samples < 1:
             raise BadConfig(f"max_new_tokens={self.max_new_tokens} and samples={self.samples} must be >= 1")
 
 
 @dataclass(frozen=True)
 class Generated:
-    """One completion. token_ids: (T,) int32, with the EOS id where the model emitted one. logps: (T,) float32, nats."""
+    """One completion. token_ids: (T,) int32, with the EOS id where the model emitted one. logps: (T,)
+    float32, nats.
+    """
 
     token_ids: np.ndarray
     logps: np.ndarray
@@ -62,7 +68,9 @@ class Engine(Protocol):
 
     name: str
 
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[Generated] | Refused]:
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling
+    ) -> list[list[Generated] | Refused]:
         """``sampling.samples`` completions for each prompt, in the order of the prompts."""
         ...
 
@@ -73,8 +81,12 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
-def refusal(prompt: Sequence[int], *, max_new_tokens: int, context_length: int, vocabulary: int) -> Refused | None:
-    """Why a prompt cannot be generated for, or None. Checked before an engine sees it, so that it never fails one."""
+def refusal(
+    prompt: Sequence[int], *, max_new_tokens: int, context_length: int, vocabulary: int
+) -> Refused | None:
+    """Why a prompt cannot be generated for, or None. Checked before an engine sees it, so that it never fails
+    one.
+    """
     if len(prompt) == 0:
         return Refused("the prompt has no tokens")
     if len(prompt) + max_new_tokens > context_length:

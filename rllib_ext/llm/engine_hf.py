@@ -1,8 +1,9 @@
-"""Generation with Hugging Face transformers: the fallback where vLLM is not installed, behind the same interface.
+"""Generation with Hugging Face transformers: the fallback where vLLM is not installed, behind the same
+interface.
 
-A plain batched loop with the model's own key-value cache. It leaves out what vLLM is for (continuous batching, paged
-attention); it keeps what the rest of the package relies on: ids in and out, tempered log-probabilities, the same
-stopping rule, and reproducibility by one seed a call.
+A plain batched loop with the model's own key-value cache. It leaves out what vLLM is for (continuous
+batching, paged attention); it keeps what the rest of the package relies on: ids in and out, tempered
+log-probabilities, the same stopping rule, and reproducibility by one seed a call.
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ class HFEngine:
     name = "hf"
 
     def __init__(
-        self, model: str, *, dtype: str = "float32", context_length: int, batch_size: int = 256, device: str = "cpu"
+        self,
+        model: str,
+        *,
+        dtype: str = "float32",
+        context_length: int,
+        batch_size: int = 256,
+        device: str = "cpu",
     ) -> None:
         self.model = open_causal_lm(model, dtype=dtype).to(device).eval().requires_grad_(False)
         self.device = torch.device(device)
@@ -34,7 +41,9 @@ class HFEngine:
     def load_weights(self, snapshot: WeightSnapshot) -> None:
         self.model.load_state_dict(unpack(snapshot), strict=True)
 
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[Generated] | Refused]:
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling
+    ) -> list[list[Generated] | Refused]:
         results: list[list[Generated] | Refused | None] = [
             refusal(
                 prompt,
@@ -48,7 +57,9 @@ class HFEngine:
         generator = torch.Generator(self.device).manual_seed(sampling.seed)
         for start in range(0, len(rows), self.batch_size):
             part = rows[start : start + self.batch_size]
-            for row, generated in zip(part, self._decode([prompts[i] for i in part], sampling, generator), strict=True):
+            for row, generated in zip(
+                part, self._decode([prompts[i] for i in part], sampling, generator), strict=True
+            ):
                 held = results[row]
                 results[row] = [*held, generated] if isinstance(held, list) else [generated]
         return [result if result is not None else Refused("nothing was generated") for result in results]
@@ -57,7 +68,9 @@ class HFEngine:
     def _decode(
         self, prompts: Sequence[Sequence[int]], sampling: Sampling, generator: torch.Generator
     ) -> list[Generated]:
-        """Left-padded batch decode. ids_BT and logps_BT grow by one column a step until every row has stopped."""
+        """Left-padded batch decode. ids_BT and logps_BT grow by one column a step until every row has
+        stopped.
+        """
         width = max(map(len, prompts))
         ids_BL = torch.zeros(len(prompts), width, dtype=torch.long)
         mask_BL = torch.zeros(len(prompts), width, dtype=torch.long)

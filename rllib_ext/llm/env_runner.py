@@ -12,6 +12,7 @@ Extra model outputs of an episode, one entry a turn: ``observation_ids`` (what t
 
 from __future__ import annotations
 
+import copy
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -22,16 +23,16 @@ import ray
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
-from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.checkpoints import Checkpointable
-from ray.tune.registry import ENV_CREATOR, _global_registry
 
 from envs.text import Sample, TextEnv
-from rllib_ext.errors import BadEnv, RllibExtError
+from rllib_ext.errors import RllibExtError
 from rllib_ext.llm import conversation as talk
+from rllib_ext.llm import scoring
 from rllib_ext.llm.engine import Engine, EngineDead, Sampling
+from rllib_ext.llm.environments import HELD_OUT_SEEDS, make_environment
 from rllib_ext.llm.prompting import Prompting
 from rllib_ext.llm.requests import Rollout, Ticket, WorkerFacts
 from rllib_ext.llm.safety import open_tokenizer
@@ -96,30 +97,19 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
             settings = dict(self.config.env_config)
             if split != "train":
                 settings["split"] = split
-            env = self._create(settings)
-            if hasattr(env.unwrapped, "use_token_counter"):
-                env.unwrapped.use_token_counter(self._prompting.count)
-            self._prototypes[split] = env
+            self._prototypes[split] = make_environment(
+                self.config.env, settings, self._prompting.count, self.worker_index or 0
+            )
         return self._prototypes[split]
-
-    def _create(self, settings: dict[str, Any]) -> gym.Env:
-        name = self.config.env
-        context = EnvContext(settings, worker_index=self.worker_index or 0, num_workers=self.num_workers)
-        try:
-            if isinstance(name, str) and _global_registry.contains(ENV_CREATOR, name):
-                return _global_registry.get(ENV_CREATOR, name)(context)
-            return gym.make(name, **settings) if isinstance(name, str) else name(context)
-        except TypeError as error:
-            raise BadEnv(
-                f"environment {name!r} could not be made with {sorted(settings)}: {error}. Evaluation passes split=...; "
-                "let the environment accept it, or set evaluation_interval=None"
-            ) from error
 
     def _make_instance(self, split: str) -> gym.Env:
         prototype = self._prototype(split)
-        return prototype.unwrapped.spawn() if isinstance(prototype.unwrapped, TextEnv) else self._create(
-            dict(self.config.env_config) if split == "train" else {**self.config.env_config, "split": split}
-        )
+        return prototype.unwrapped.spawn() if isinstance(prototype.unwrapped, TextEnv) else copy.deepcopy(prototype)
+
+    def _prompts(self, ticket: Ticket) -> list[tuple[int, int]]:
+        """The ticket's prompts; a held-out split smaller than the evaluation asks for gives what it has."""
+        size = getattr(self._prototype(ticket.split).unwrapped, "num_tasks", None)
+        return [(epoch, index) for epoch, index in ticket.prompts if size is None or index < size]
 
     def facts(self) -> WorkerFacts:
         unwrapped = self.env.unwrapped
@@ -145,8 +135,9 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
         conversations, refused = talk.open_conversations(
             lambda: self._make_instance(ticket.split),
             self._prompting,
-            [index for _, index in ticket.prompts],
+            self._prompts(ticket),
             ticket.samples,
+            seed_offset=0 if ticket.split == "train" else HELD_OUT_SEEDS,
         )
         sampling = Sampling(
             ticket.temperature, self.config.max_new_tokens, ticket.samples, ticket.seed, self._prompting.eos_ids
@@ -155,9 +146,9 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
             talk.play, conversations, engine, self._prompting, sampling, self.config.max_turns
         ).result()
         middle = time.time()
-        failures = talk.score(conversations)
+        failures = scoring.score(conversations)
         for item in conversations:
-            talk.settle_missing_eos(item, self.config.missing_eos, self.config.missing_eos_penalty)
+            scoring.settle_missing_eos(item, self.config.missing_eos, self.config.missing_eos_penalty)
         spans += [("generate", start, middle), ("score", middle, time.time())]
         refused |= {item.index: item.refused for item in conversations if item.refused is not None}
         usable = [item for item in conversations if item.refused is None]

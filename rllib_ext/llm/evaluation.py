@@ -1,10 +1,10 @@
 """Evaluation on held-out prompts: reward, win rates, KL and perplexity under the reference policy.
 
-The prompts are the first ``evaluation_prompts`` of the split, the same at every evaluation, sampled near greedily
-(spec A.7) on the training workers. Two win rates: ``win_rate`` is the share of prompts whose completion scores
-strictly above the dataset's reference text; ``win_rate_initial`` compares with what the initial policy wrote for the
-same prompt, a tie counting one half. Rewards that measure closeness to the reference have no use for the first (the
-reference always scores highest) and report only the second.
+The prompts are the first ``evaluation_prompts`` of the split, the same at every evaluation, sampled near
+greedily (spec A.7) on the training workers. Two win rates: ``win_rate`` is the share of prompts whose
+completion scores strictly above the dataset's reference text; ``win_rate_initial`` compares with what the
+initial policy wrote for the same prompt, a tie counting one half. Rewards that measure closeness to the
+reference have no use for the first (the reference always scores highest) and report only the second.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ class Evaluation:
         results = {
             "reward_mean": float(values.mean()) if values.size else float("nan"),
             "reward_se": float(values.std(ddof=1) / np.sqrt(count)) if values.size > 1 else float("nan"),
-            "win_rate_initial": float(np.mean([0.5 * ((new > old) + (new >= old)) for new, old in both])) if both else 0.5,
+            "win_rate_initial": float(np.mean([0.5 * ((new > old) + (new >= old)) for new, old in both]))
+            if both
+            else 0.5,
             "n": int(values.size),
             "unscored": len(infos) - int(values.size),
         }

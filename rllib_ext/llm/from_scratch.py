@@ -112,18 +112,7 @@ def causal_lm_config(
     max_length     longest sequence, prompt and completion together
     tie_embeddings llama only: input and output embeddings share one matrix
     """
-    if architecture not in ARCHITECTURES:
-        raise unknown_name("architecture", architecture, ARCHITECTURES)
-    sizes = {"hidden": hidden, "layers": layers, "heads": heads, "max_length": max_length}
-    for field, value in sizes.items():
-        if value < 1:
-            raise BadConfig(f"{field} is {value}; it must be 1 or more")
-    if hidden % heads or (hidden // heads) % 2:
-        raise BadConfig(f"hidden {hidden} with heads {heads}: hidden / heads must be an even whole number")
-    if tie_embeddings and architecture != "llama":
-        raise BadConfig(
-            f"tie_embeddings=True with architecture {architecture!r}; only 'llama' ties its embeddings"
-        )
+    _check_shape(architecture, hidden, layers, heads, max_length, tie_embeddings)
     shape = {
         "vocab_size": len(tokenizer),
         "hidden_size": hidden,
@@ -143,6 +132,23 @@ def causal_lm_config(
     return GPTNeoXConfig(
         **shape, intermediate_size=intermediate or 4 * hidden, hidden_dropout=0.0, classifier_dropout=0.0
     )
+
+
+def _check_shape(
+    architecture: str, hidden: int, layers: int, heads: int, max_length: int, tie_embeddings: bool
+) -> None:
+    if architecture not in ARCHITECTURES:
+        raise unknown_name("architecture", architecture, ARCHITECTURES)
+    sizes = {"hidden": hidden, "layers": layers, "heads": heads, "max_length": max_length}
+    for field, value in sizes.items():
+        if value < 1:
+            raise BadConfig(f"{field} is {value}; it must be 1 or more")
+    if hidden % heads or (hidden // heads) % 2:
+        raise BadConfig(f"hidden {hidden} with heads {heads}: hidden / heads must be an even whole number")
+    if tie_embeddings and architecture != "llama":
+        raise BadConfig(
+            f"tie_embeddings=True with architecture {architecture!r}; only 'llama' ties its embeddings"
+        )
 
 
 def build_causal_lm(config: PretrainedConfig, seed: int) -> PreTrainedModel:

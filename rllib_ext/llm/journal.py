@@ -1,7 +1,8 @@
-"""What a run writes down of itself: its faults, its timeline, every round, and the metrics of every iteration.
+"""What a run writes down of itself: its faults, its timeline, every round, and the metrics of every
+iteration.
 
-Files are those of a run folder (``runtime/run_folder.py``), in the trial's own directory, so that ``rllib-ext plot``
-and ``report`` read a Tune trial and a plain run alike. Nothing here decides anything.
+Files are those of a run folder (``runtime/run_folder.py``), in the trial's own directory, so that ``rllib-ext
+plot`` and ``report`` read a Tune trial and a plain run alike. Nothing here decides anything.
 """
 
 from __future__ import annotations
@@ -32,7 +33,14 @@ class Journal:
         self._events.emit(kind, detail)
 
     def span(self, role: str, who: str, start: float, end: float, round_index: int, version: int) -> None:
-        record = {"role": role, "who": who, "start": start, "end": end, "round": round_index, "version": version}
+        record = {
+            "role": role,
+            "who": who,
+            "start": start,
+            "end": end,
+            "round": round_index,
+            "version": version,
+        }
         self.folder.append_jsonl("timeline", record)
 
     def spans(self, rollouts: list[Rollout]) -> None:
@@ -42,7 +50,9 @@ class Journal:
                 self.span(role, who, start, end, rollout.ticket.round, rollout.version)
 
     def failures(self, rollouts: list[Rollout], limit: float) -> None:
-        """Note unscored completions and refused prompts; raise where more than ``limit`` of the round has no score."""
+        """Note unscored completions and refused prompts; raise where more than ``limit`` of the round has no
+        score.
+        """
         reasons: Counter[str] = Counter()
         for rollout in rollouts:
             reasons.update(rollout.failures)
@@ -62,7 +72,9 @@ class Journal:
                 f"{worst}. Mend the reward, or raise max_unscored_share; tracebacks are in events.jsonl"
             )
 
-    def round(self, algorithm: Any, rollouts: list[Rollout], groups: list[Group], rows: list, prompts: list) -> None:
+    def round(
+        self, algorithm: Any, rollouts: list[Rollout], groups: list[Group], rows: list, prompts: list
+    ) -> None:
         """One line of rounds.jsonl: ages, what was left out and why, and the prompts that were consumed."""
         scores = [c.score for group in groups for c in group.completions]
         record = {
@@ -118,7 +130,9 @@ def _reward_metrics(groups: list[Group], rows: list) -> dict[str, float]:
         "reward/eos_share": sum(c.finished for c in completions) / count,
         "reward/tied_share": sum(row is None for row in rows) / max(1, len(rows)),
         "env_runners/episode_return_mean": mean,
-        "env_runners/episode_len_mean": float(np.mean([c.sampled.sum() for c in completions])) if completions else 0.0,
+        "env_runners/episode_len_mean": float(np.mean([c.sampled.sum() for c in completions]))
+        if completions
+        else 0.0,
     }
 
 

@@ -1,8 +1,8 @@
 """The knobs that every language-model method shares. Method folders add their own beside these.
 
-"Update" is one optimizer step. "Round" is one generation round: ``minibatches_per_generation`` mini-batches of
-``prompts_per_minibatch`` prompts. Spec numbers are those of "Asynchronous RLHF" (arXiv 2410.18252, tables of the
-appendix) unless another source is named.
+"Update" is one optimizer step. "Round" is one generation round: ``minibatches_per_generation`` mini-batches
+of ``prompts_per_minibatch`` prompts. Spec numbers are those of "Asynchronous RLHF" (arXiv 2410.18252, tables
+of the appendix) unless another source is named.
 """
 
 from __future__ import annotations
@@ -192,6 +192,15 @@ SUPERVISION = {
     ),
 }
 
+OUTPUT = {
+    "run_folder": Knob(
+        None,
+        str,
+        "Folder of the run's own files (rounds, timeline, events, evaluations); None: the Tune trial's folder.",
+        optional=True,
+    ),
+}
+
 LLM_KNOBS: dict[str, Knob] = {
     **MODEL,
     **OFF_POLICYNESS,
@@ -200,4 +209,5 @@ LLM_KNOBS: dict[str, Knob] = {
     **ENGINE,
     **EVALUATION,
     **SUPERVISION,
+    **OUTPUT,
 }

@@ -1,10 +1,11 @@
-"""The learner that every language-model method shares; a method's own file adds ``per_row_loss`` and nothing else.
+"""The learner that every language-model method shares; a method's own file adds ``per_row_loss`` and nothing
+else.
 
-One ``update`` is one optimizer step on one mini-batch, computed in ``gradient_accumulation`` micro-batches. The
-learning rate is set before every step. A step whose gradients are not finite is skipped with optimizer and weights
-untouched; too many in a row raise NonFinite. The reference policy is a frozen copy of the initial weights (or the
-model with its adapters off), and its log-probabilities are computed once for a mini-batch, whatever the number of
-passes over it.
+One ``update`` is one optimizer step on one mini-batch, computed in ``gradient_accumulation`` micro-batches.
+The learning rate is set before every step. A step whose gradients are not finite is skipped with optimizer
+and weights untouched; too many in a row raise NonFinite. The reference policy is a frozen copy of the initial
+weights (or the model with its adapters off), and its log-probabilities are computed once for a mini-batch,
+whatever the number of passes over it.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class LLMLearner(TorchLearner):
         optimizer = torch.optim.AdamW(
             params, lr=config.lr, betas=(0.9, 0.999), eps=config.adam_eps, weight_decay=config.weight_decay
         )
-        self.register_optimizer(module_id=module_id, optimizer=optimizer, params=params, lr_or_lr_schedule=config.lr)
+        self.register_optimizer(
+            module_id=module_id, optimizer=optimizer, params=params, lr_or_lr_schedule=config.lr
+        )
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -98,7 +101,9 @@ class LLMLearner(TorchLearner):
         return contextlib.nullcontext() if last or not hasattr(module, "no_sync") else module.no_sync()
 
     def _step(self, loss: float) -> None:
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        parameters = [
+            p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None
+        ]
         bound = self.config.max_grad_norm
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, bound if bound else float("inf")))
         if not np.isfinite(norm) or not np.isfinite(loss):
@@ -114,7 +119,9 @@ class LLMLearner(TorchLearner):
         self._log_value("grad_norm", norm)
 
     def _skip(self, loss: float, norm: float) -> None:
-        """Leave weights and optimizer as they are. On several learners the gradients, hence the decision, are equal."""
+        """Leave weights and optimizer as they are. On several learners the gradients, hence the decision, are
+        equal.
+        """
         self.skipped += 1
         self._skipped_in_a_row += 1
         if self._skipped_in_a_row >= self.config.max_skipped_updates:
@@ -139,7 +146,9 @@ class LLMLearner(TorchLearner):
             rows = torch.arange(len(columns["token_ids"]))
             parts = rows.tensor_split(min(self.config.gradient_accumulation, len(rows)))
             temperature = self.language_module.temperature
-            logps = [self.reference_logps_at({n: columns[n][part] for n in columns}, temperature) for part in parts]
+            logps = [
+                self.reference_logps_at({n: columns[n][part] for n in columns}, temperature) for part in parts
+            ]
             self._cached = (number, torch.cat(logps))
         return self._cached[1]
 

@@ -1,4 +1,5 @@
-"""LoRA adapters by peft: added to every linear layer but the output layer, merged into plain weights for the engine.
+"""LoRA adapters by peft: added to every linear layer but the output layer, merged into plain weights for the
+engine.
 
 The reference policy is the same model with its adapters switched off, so no second copy is kept.
 """

@@ -1,9 +1,9 @@
 """Save and restore a language-model algorithm: weights, reference, optimizer, cursor, versions, random state.
 
-Everything lies in the package's own durable format (``runtime/checkpoint.py``) beside RLlib's folder. Restoring reads
-nothing else, so no pickle is opened, and touches live state only after every hash has been checked. What was being
-generated when the checkpoint was written is not saved: those prompts are simply asked again, because the order of
-prompts is a function of the seed and of the round.
+Everything lies in the package's own durable format (``runtime/checkpoint.py``) beside RLlib's folder.
+Restoring reads nothing else, so no pickle is opened, and touches live state only after every hash has been
+checked. What was being generated when the checkpoint was written is not saved: those prompts are simply asked
+again, because the order of prompts is a function of the seed and of the round.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def learner_state(learner: Any, **_: Any) -> tuple[dict[str, dict[str, torch.Ten
     return tensors, {"optimizer": tree, "rng": rng, "learner": counts}
 
 
-def restore_learner(learner: Any, tensors: dict[str, dict[str, torch.Tensor]], state: dict[str, Any], **_: Any) -> None:
+def restore_learner(
+    learner: Any, tensors: dict[str, dict[str, torch.Tensor]], state: dict[str, Any], **_: Any
+) -> None:
     """The inverse of ``learner_state``; every learner of a group gets the same state."""
     learner.language_module.set_state(tensors["model"])
     if learner.reference is not None:
@@ -68,7 +70,9 @@ def save(algorithm: Any, folder: Path) -> Path:
 
 def restore(algorithm: Any, folder: Path) -> None:
     """Load the newest whole checkpoint below ``folder`` into a freshly built algorithm."""
-    path = checkpoint.latest(folder, on_skip=lambda bad, why: algorithm.journal.event("checkpoint_skipped", f"{bad}: {why}"))
+    path = checkpoint.latest(
+        folder, on_skip=lambda bad, why: algorithm.journal.event("checkpoint_skipped", f"{bad}: {why}")
+    )
     if path is None:
         raise CheckpointCorrupt(f"{folder} holds no complete checkpoint; resume from an earlier one")
     loaded = checkpoint.load(path)

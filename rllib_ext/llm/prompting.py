@@ -1,8 +1,9 @@
-"""Text to token ids and back, at the only two places where that happens: a prompt going in, a completion coming out.
+"""Text to token ids and back, at the only two places where that happens: a prompt going in, a completion
+coming out.
 
-Everything in between carries ids. User text that spells a special token ("<eos>") is encoded as text, not as the
-control token. Later turns append the ids of the environment's message to the ids that were really sampled; the
-conversation is never rendered and tokenised anew, because that would not give back the same ids.
+Everything in between carries ids. User text that spells a special token ("<eos>") is encoded as text, not as
+the control token. Later turns append the ids of the environment's message to the ids that were really
+sampled; the conversation is never rendered and tokenised anew, because that would not give back the same ids.
 """
 
 from __future__ import annotations

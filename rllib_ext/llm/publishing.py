@@ -16,7 +16,9 @@ from rllib_ext.llm.weights import PublishedWeights, pack, unpack
 
 
 def publish(learner: Any, keep: int, **_: Any) -> PublishedWeights:
-    """Snapshot the policy into the object store. The newest ``keep`` snapshots stay readable by ``probe_logps``."""
+    """Snapshot the policy into the object store. The newest ``keep`` snapshots stay readable by
+    ``probe_logps``.
+    """
     snapshot = pack(learner.updates, learner.language_module.plain_weights())
     published = PublishedWeights(snapshot.version, snapshot.digest, [ray.put(snapshot)])
     if keep:
@@ -62,11 +64,15 @@ def probe_logps(learner: Any, columns: dict[str, np.ndarray], version: int) -> t
 
 
 @torch.no_grad()
-def evaluate_completions(learner: Any, columns: dict[str, np.ndarray], rows: int = 32) -> dict[str, np.ndarray]:
-    """Per held-out completion: kl (sampled, nats a sequence), ppl_completion and ppl_diluted under the reference.
+def evaluate_completions(
+    learner: Any, columns: dict[str, np.ndarray], rows: int = 32
+) -> dict[str, np.ndarray]:
+    """Per held-out completion: kl (sampled, nats a sequence), ppl_completion and ppl_diluted under the
+    reference.
 
     KL is the k1 estimate log pi - log pi_ref summed over the completion, both at the training temperature.
-    Perplexities are at temperature 1 under the reference policy (spec A.7). Arrays of shape (R,), one sample a row.
+    Perplexities are at temperature 1 under the reference policy (spec A.7). Arrays of shape (R,), one sample
+    a row.
     """
     module = learner.language_module
     parts: dict[str, list[torch.Tensor]] = {"kl": [], "ppl_completion": [], "ppl_diluted": []}

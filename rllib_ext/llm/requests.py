@@ -1,4 +1,6 @@
-"""What the driver asks of a rollout worker and what comes back. Plain data; both sides import this and nothing else."""
+"""What the driver asks of a rollout worker and what comes back. Plain data; both sides import this and
+nothing else.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,8 @@ class Rollout:
     """A worker's answer to a ticket.
 
     episodes: RLlib SingleAgentEpisodes, in the order of the prompts, the samples of a prompt side by side.
-    version, digest: of the weights that generated them. spans: (role, start, end) in Unix seconds.
-    refused: prompt index -> why nothing was generated. failures: reason -> count of completions without a score.
+    version, digest: of the weights that generated them. spans: (role, start, end) in Unix seconds. refused:
+    prompt index -> why nothing was generated. failures: reason -> count of completions without a score.
     """
 
     ticket: Ticket

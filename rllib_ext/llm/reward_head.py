@@ -41,7 +41,9 @@ def new_reward_model(
     """The backbone of a causal LM (an SFT model) under a fresh head."""
     values = {"num_labels": 1, "pad_token_id": pad_token_id}
     folder = check_model_folder(name, revision)
-    model = open_model(AutoModelForSequenceClassification, folder, "float32", config_values=values)
+    model, _ = open_model(
+        AutoModelForSequenceClassification, folder, "float32", config_values=values, may_miss={"score.weight"}
+    )
     if not has_score_head(model):
         raise BadConfig(
             f"{type(model).__name__} has no linear layer 'score' to train; start from a decoder such as Llama"
@@ -53,16 +55,10 @@ def new_reward_model(
 def open_reward_model(
     name: str | Path, dtype: str | torch.dtype = "float32", revision: str | None = None
 ) -> PreTrainedModel:
-    """A trained reward model or any sequence classifier; a model without a head is refused."""
+    """A trained reward model or any sequence classifier; an untrained head is refused."""
     folder = check_model_folder(name, revision)
-    model, report = open_model(AutoModelForSequenceClassification, folder, dtype, output_loading_info=True)
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise BadConfig(
-            f"{str(folder)!r} is no trained reward model: it has no {', '.join(missing[:3])}; "
-            "train one from it with run_reward_model"
-        )
-    if "score.bias" in report["unexpected_keys"] and model.score.bias is None:
+    model, unused = open_model(AutoModelForSequenceClassification, folder, dtype)
+    if "score.bias" in unused and model.score.bias is None:
         weight, bias = model.score.weight, _stored_tensor(folder, "score.bias")
         model.score = torch.nn.Linear(*reversed(weight.shape), device=weight.device, dtype=weight.dtype)
         model.score.load_state_dict({"weight": weight, "bias": bias})

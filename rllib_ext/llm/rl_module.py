@@ -1,8 +1,9 @@
-"""A Hugging Face causal LM as an RLModule: it answers with the log-probabilities of given tokens, not with logits.
+"""A Hugging Face causal LM as an RLModule: it answers with the log-probabilities of given tokens, not with
+logits.
 
-Any architecture that ``AutoModelForCausalLM`` opens will do. Only the columns after the prompt go through the output
-layer (``logits_to_keep``), and the log-probabilities are those of the tempered policy softmax(logits / temperature),
-the one that the rollout workers sample from.
+Any architecture that ``AutoModelForCausalLM`` opens will do. Only the columns after the prompt go through the
+output layer (``logits_to_keep``), and the log-probabilities are those of the tempered policy softmax(logits /
+temperature), the one that the rollout workers sample from.
 
 Inference and exploration forwards are left out: generation belongs to the engine of a rollout worker.
 """
@@ -19,8 +20,11 @@ from rllib_ext.functional.logprobs import token_logps
 from rllib_ext.llm.safety import open_causal_lm
 
 
-def completion_logps(model: torch.nn.Module, batch: dict[str, torch.Tensor], temperature: float) -> torch.Tensor:
-    """Log-probabilities logps_RKT of ``token_ids`` given prompt and earlier tokens, nats; padding positions hold 0.
+def completion_logps(
+    model: torch.nn.Module, batch: dict[str, torch.Tensor], temperature: float
+) -> torch.Tensor:
+    """Log-probabilities logps_RKT of ``token_ids`` given prompt and earlier tokens, nats; padding positions
+    hold 0.
 
     batch: columns of ``llm/batch.py`` with R rows of K completions. Differentiable in the model's parameters.
     """
@@ -47,7 +51,9 @@ class CausalLMModule(TorchRLModule):
     def setup(self) -> None:
         settings = self.model_config
         try:
-            self.model = open_causal_lm(settings["model"], dtype=settings["dtype"], revision=settings["revision"])
+            self.model = open_causal_lm(
+                settings["model"], dtype=settings["dtype"], revision=settings["revision"]
+            )
             self.temperature = float(settings["temperature"])
             if settings["lora_rank"]:
                 self.model = _with_lora(self.model, settings)
@@ -68,7 +74,9 @@ class CausalLMModule(TorchRLModule):
         return hasattr(self.model, "peft_config")
 
     def plain_weights(self) -> dict[str, torch.Tensor]:
-        """The state dict an engine loads: Hugging Face names, adapters merged in. Copies only where merging needs it."""
+        """The state dict an engine loads: Hugging Face names, adapters merged in. Copies only where merging
+        needs it.
+        """
         if not self.has_adapters:
             return dict(self.model.state_dict())
         from rllib_ext.llm.lora import merged_state_dict
@@ -76,7 +84,9 @@ class CausalLMModule(TorchRLModule):
         return merged_state_dict(self.model)
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
-        """Tensors on the CPU. RLlib's default goes through NumPy, which has no bfloat16 and narrows 64-bit types."""
+        """Tensors on the CPU. RLlib's default goes through NumPy, which has no bfloat16 and narrows 64-bit
+        types.
+        """
         return {name: tensor.detach().cpu().clone() for name, tensor in self.state_dict().items()}
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -92,4 +102,6 @@ class CausalLMModule(TorchRLModule):
 def _with_lora(model: torch.nn.Module, settings: dict[str, Any]) -> torch.nn.Module:
     from rllib_ext.llm.lora import add_adapters
 
-    return add_adapters(model, rank=settings["lora_rank"], alpha=settings["lora_alpha"], seed=settings["seed"])
+    return add_adapters(
+        model, rank=settings["lora_rank"], alpha=settings["lora_alpha"], seed=settings["seed"]
+    )

@@ -1,10 +1,10 @@
 """The pool of rollout workers: who is asked what, who died, what is asked again, and when to stop waiting.
 
-Every request is delivered exactly once: answers are kept by ticket, a lost worker's requests go back to the front of
-the queue with the same seed and the same weights (so that the answer is the one the dead worker would have given),
-and a second answer to a ticket is ignored. Waiting is bounded: a worker that exceeds its time is killed and replaced,
-one that dies more often than its budget is given up, and when nobody has been alive for ``stall_timeout_s`` the run
-ends with Stalled, which names everybody and what is known of them.
+Every request is delivered exactly once: answers are kept by ticket, a lost worker's requests go back to the
+front of the queue with the same seed and the same weights (so that the answer is the one the dead worker
+would have given), and a second answer to a ticket is ignored. Waiting is bounded: a worker that exceeds its
+time is killed and replaced, one that dies more often than its budget is given up, and when nobody has been
+alive for ``stall_timeout_s`` the run ends with Stalled, which names everybody and what is known of them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Limits:
 
 
 class RolloutPool:
-    """handles: worker number -> actor handle of a VLLMEnvRunner. report(event, detail) is told of every fault."""
+    """handles: worker number -> actor handle of a VLLMEnvRunner. report(event, detail) is told of every
+    fault.
+    """
 
     def __init__(
         self,
@@ -68,7 +70,9 @@ class RolloutPool:
         self._dispatch()
 
     def collect(self, tickets: Iterable[Ticket]) -> list[Rollout]:
-        """Wait until all of these tickets are answered; answers in their order. Raises Stalled and what workers raise."""
+        """Wait until all of these tickets are answered; answers in their order. Raises Stalled and what
+        workers raise.
+        """
         keys = [ticket.key for ticket in tickets]
         while not all(key in self._answers for key in keys):
             self._wait_once()
@@ -76,12 +80,22 @@ class RolloutPool:
         return [self._answers.pop(key) for key in keys]
 
     def forget(self) -> None:
-        """Drop everything that is queued, under way or unclaimed (after a restore: it belongs to another past)."""
+        """Drop everything that is queued, under way or unclaimed (after a restore: it belongs to another
+        past).
+        """
         self._queue.clear()
         self._answers.clear()
         for worker in self._workers:
             worker.requests.clear()
         self._delivered.clear()
+
+    def stop(self) -> None:
+        """End every worker; whatever is under way is dropped."""
+        alive = [worker.handle for worker in self._workers if worker.state != "gone"]
+        if alive:
+            ray.wait([handle.stop.remote() for handle in alive], num_returns=len(alive), timeout=5.0)
+        for handle in alive:
+            ray.kill(handle, no_restart=True)
 
     # ----- one turn of the loop
 
@@ -110,7 +124,11 @@ class RolloutPool:
             if isinstance(cause, RllibExtError) and not isinstance(cause, EngineDead):
                 raise cause from error
             self._lose(worker, f"{type(cause).__name__}: {cause}", kill=True)
-        except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError, ray.exceptions.GetTimeoutError) as error:
+        except (
+            ray.exceptions.RayActorError,
+            ray.exceptions.ObjectLostError,
+            ray.exceptions.GetTimeoutError,
+        ) as error:
             self._lose(worker, str(error).splitlines()[0], kill=False)
         else:
             self._accept(worker.answered(ref), worker, rollout)
@@ -155,7 +173,9 @@ class RolloutPool:
             self.requeued_prompts += len(ticket.prompts)
         if requests:
             count = sum(len(request.ticket.prompts) for request in requests)
-            self._report("prompts_requeued", f"{count} prompts of {len(requests)} requests go to other workers")
+            self._report(
+                "prompts_requeued", f"{count} prompts of {len(requests)} requests go to other workers"
+            )
 
     def _give_up(self, worker: Worker, why: str) -> None:
         worker.state = "gone"
@@ -191,3 +211,18 @@ class RolloutPool:
                 self._dispatch()
         except ray.exceptions.RayActorError as error:
             self._give_up(worker, f"its actor does not come back: {str(error).splitlines()[0]}")
+
+
+def creation_error(group: Any) -> RllibExtError:
+    """Why the workers of an EnvRunnerGroup could not be made: the error of the first one that tells."""
+    for number, handle in sorted(group._worker_manager.actors().items()):
+        try:
+            ray.get(handle.ping.remote(), timeout=60.0)
+        except ray.exceptions.ActorDiedError as error:
+            cause = getattr(error.args[0], "cause", None) if error.args else None
+            if isinstance(cause, RllibExtError):
+                return cause
+            return Stalled(f"rollout worker {number} could not be made: {error}")
+        except ray.exceptions.RayError as error:
+            return Stalled(f"rollout worker {number} does not answer: {error}")
+    return Stalled("no rollout worker could be made; the cluster may lack the resources that they ask for")

@@ -7,12 +7,14 @@ text from data sets, users and models into token ids: text that spells a special
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -37,13 +39,23 @@ __all__ = [
 ]
 
 PAD_TOKEN = "<pad>"
+LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    TypeError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+)  # what transformers lets through when files are not what they should be
 
 
 def open_causal_lm(
     name: str | Path, dtype: str | torch.dtype = "float32", revision: str | None = None
 ) -> PreTrainedModel:
     """A causal language model in evaluation mode, from safetensors only."""
-    return open_model(AutoModelForCausalLM, check_model_folder(name, revision), dtype)
+    return open_model(AutoModelForCausalLM, check_model_folder(name, revision), dtype)[0]
 
 
 def open_model(
@@ -52,36 +64,52 @@ def open_model(
     dtype: str | torch.dtype,
     *,
     config_values: Mapping[str, Any] | None = None,
-    **options: Any,
-) -> Any:
-    """``auto_class.from_pretrained`` on a folder that ``check_model_folder`` has judged; doors are shut.
+    may_miss: Set[str] = frozenset(),
+) -> tuple[PreTrainedModel, frozenset[str]]:
+    """A model from a folder that ``check_model_folder`` has judged, and the tensors it left unused.
 
-    ``config_values`` replace those of the model's config. Dropout is off in whatever is opened, in its
-    config and so in every module (N+ detail 7): two passes over the same tokens must agree, or a ratio of
-    probabilities starts away from 1.
+    config_values  replace those of the model's config
+    may_miss       parameters that the folder may lack. Any other that is missing or of the wrong shape is an
+                   error: the loader would fill it with noise
+
+    Dropout is off in whatever is opened, in its config and so in every module (N+ detail 7): two passes over
+    the same tokens must agree, or a ratio of probabilities starts away from 1.
     """
+    safe = {"trust_remote_code": False, "local_files_only": True}
     try:
         with quiet_transformers():
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-            for key, value in config.to_dict().items():
-                if "drop" in key and isinstance(value, float) and value > 0:
-                    setattr(config, key, 0.0)
-            for key, value in (config_values or {}).items():
+            config = AutoConfig.from_pretrained(folder, **safe)
+            dropouts = {k: 0.0 for k, v in config.to_dict().items() if "drop" in k and isinstance(v, float)}
+            for key, value in {**dropouts, **(config_values or {})}.items():
                 setattr(config, key, value)
-            return auto_class.from_pretrained(
+            model, report = auto_class.from_pretrained(
                 folder,
                 config=config,
                 dtype=dtype,
-                trust_remote_code=False,
                 use_safetensors=True,
-                local_files_only=True,
-                **options,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are judged below, by name
+                **safe,
             )
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except AssertionError as error:  # vLLM's Transformers backend takes a model class over for a whole process
+        raise BadConfig(
+            f"model folder {str(folder)!r} is of an architecture that vLLM has taken over in this process "
+            f"({error}); open it in a process without vLLM, or use one that vLLM runs natively, such as llama"
+        ) from error
+    except LOADING_ERRORS as error:
         raise BadConfig(
             f"model folder {str(folder)!r} cannot be opened as {auto_class.__name__} in {dtype}: {error}; "
             "it must hold such a model, saved by save_pretrained"
         ) from error
+    misfits = {key for key, *_ in report["mismatched_keys"]}
+    wanting = sorted((set(report["missing_keys"]) | misfits) - may_miss)
+    if wanting:
+        raise BadConfig(
+            f"model folder {str(folder)!r} lacks {len(wanting)} parameters of {type(model).__name__} in the "
+            f"shape that its config says, {wanting[0]!r} first; it holds another kind of model, or was not "
+            "saved whole"
+        )
+    return model, frozenset(report["unexpected_keys"])
 
 
 def open_tokenizer(
@@ -99,7 +127,7 @@ def open_tokenizer(
             tokenizer = AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=False, local_files_only=True, padding_side=padding_side
             )
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except LOADING_ERRORS as error:
         raise BadConfig(
             f"{str(folder)!r} holds no tokenizer that transformers opens: {error}; save one there"
         ) from error

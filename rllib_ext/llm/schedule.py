@@ -1,7 +1,7 @@
 """Learning rate as a function of the optimizer update.
 
-Stepping it once a generation round instead, as the paper's code does, gives a run of N = 64 only four values, the last
-of them 0; part of what looks like harm from stale samples is then a smaller learning rate.
+Stepping it once a generation round instead, as the paper's code does, gives a run of N = 64 only four values,
+the last of them 0; part of what looks like harm from stale samples is then a smaller learning rate.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from typing import Any
 
 
 def learning_rate(update: int, config: Any) -> float:
-    """Rate of update number ``update`` (0-based): linear warm-up, then constant or linear to 0 at total_updates."""
+    """Rate of update number ``update`` (0-based): linear warm-up, then constant or linear to 0 at
+    total_updates.
+    """
     rate = float(config.lr)
     if update < config.warmup_updates:
         return rate * (update + 1) / config.warmup_updates

@@ -1,12 +1,12 @@
 """Versioned weight snapshots: what the learner publishes and a rollout worker serves.
 
 A snapshot is a *copy*: the learner goes on changing its parameters while workers load. It travels through the
-object store as NumPy arrays (zero-copy for readers on the same node; bfloat16 as raw 16-bit words, which NumPy has
-no name for) and carries a digest, so that a worker can prove which bytes it serves.
+object store as NumPy arrays (zero-copy for readers on the same node; bfloat16 as raw 16-bit words, which
+NumPy has no name for) and carries a digest, so that a worker can prove which bytes it serves.
 
-The digest is a hash over every tensor's name, dtype, shape and two wrapping word sums (plain and position-weighted).
-It costs about one read of memory where a cryptographic hash of the bytes would cost a second a gigabyte; it guards
-against torn, truncated and stale pushes, not against an adversary.
+The digest is a hash over every tensor's name, dtype, shape and two wrapping word sums (plain and
+position-weighted). It costs about one read of memory where a cryptographic hash of the bytes would cost a
+second a gigabyte; it guards against torn, truncated and stale pushes, not against an adversary.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-_WEIGHT_PERIOD = 8191  # prime, so that swapped rows of any width change the weighted sum
+_WEIGHT_PERIOD = 8191  # a row of the sums: long enough for wide adds, short enough for the cache
+_ROW_WEIGHT = np.uint64(0x9E3779B97F4A7C15)  # odd and without pattern: no two positions weigh the same
 
 
 @dataclass(frozen=True)
@@ -55,20 +56,26 @@ class PublishedWeights:
 
 
 def _word_sums(array: np.ndarray) -> tuple[int, int]:
-    """Wrapping sums of the raw words of ``array``: plain, and weighted by position modulo a prime."""
+    """Wrapping sums of the raw words of ``array``: plain, and weighted by position.
+
+    Word i, in column c and row r of rows of 8191, weighs (c + 1) + (r + 1) R mod 2^64. Words have at most 32
+    bits (wider ones count as two), so a word that changes always changes the plain sum, and two words that
+    change places the weighted one: the weights differ by less than 2^13 in a row, by a multiple of R between
+    rows.
+    """
     flat = np.ascontiguousarray(array).reshape(-1)
     if flat.size == 0:
         return 0, 0
-    words = flat.view({1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}[flat.dtype.itemsize])
+    words = flat.view({1: np.uint8, 2: np.uint16}.get(flat.dtype.itemsize, np.uint32))
     rows = words.size // _WEIGHT_PERIOD
     body = words[: rows * _WEIGHT_PERIOD].reshape(rows, _WEIGHT_PERIOD)
     columns = np.add.reduce(body, axis=0, dtype=np.uint64)
     tail = words[rows * _WEIGHT_PERIOD :].astype(np.uint64)
     columns[: tail.size] += tail
-    by_row = np.add.reduce(body, axis=1, dtype=np.uint64)
+    by_row = np.append(np.add.reduce(body, axis=1, dtype=np.uint64), tail.sum(dtype=np.uint64))
     with np.errstate(over="ignore"):
         weights = np.arange(1, _WEIGHT_PERIOD + 1, dtype=np.uint64)
-        row_weights = np.arange(1, rows + 1, dtype=np.uint64)
+        row_weights = np.arange(1, rows + 2, dtype=np.uint64) * _ROW_WEIGHT
         weighted = (columns * weights).sum(dtype=np.uint64) + (by_row * row_weights).sum(dtype=np.uint64)
     return int(columns.sum(dtype=np.uint64)), int(weighted)
 
@@ -87,9 +94,10 @@ def pack(version: int, state: Mapping[str, torch.Tensor]) -> WeightSnapshot:
     arrays: dict[str, np.ndarray] = {}
     dtypes: dict[str, str] = {}
     aliases: dict[str, str] = {}
-    owner: dict[tuple[int, tuple[int, ...]], str] = {}
+    owner: dict[tuple[Any, ...], str] = {}
     for name, tensor in state.items():
-        key = (tensor.data_ptr(), tuple(tensor.shape))
+        # A transpose of a square matrix has its address and its shape, and is another matrix.
+        key = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
         if tensor.numel() and key in owner:
             aliases[name] = owner[key]
             continue
@@ -105,7 +113,7 @@ def unpack(snapshot: WeightSnapshot) -> dict[str, torch.Tensor]:
     """Named tensors over the snapshot's memory (read-only by contract: loaders copy). Aliases are expanded."""
     tensors: dict[str, torch.Tensor] = {}
     with warnings.catch_warnings():
-        # Object-store arrays are not writable and torch has no read-only tensors; no loader writes to these.
+        # Object-store arrays are not writable and torch has no read-only tensors; loaders only read.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         for name, array in snapshot.arrays.items():
             tensor = torch.from_numpy(array)

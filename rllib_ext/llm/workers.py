@@ -1,4 +1,6 @@
-"""One rollout worker as the driver sees it: its actor, what it has been asked, whether it answers, its restarts."""
+"""One rollout worker as the driver sees it: its actor, what it has been asked, whether it answers, its
+restarts.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ class Worker:
         return self.requests.pop(ref)
 
     def overdue(self, start_timeout_s: float, timeout_s: float) -> bool:
-        """Whether the request at the head has taken longer than it may (the first one includes the engine's start)."""
+        """Whether the request at the head has taken longer than it may (the first one includes the engine's
+        start).
+        """
         allowed = timeout_s if self.started else start_timeout_s + timeout_s
         return bool(self.requests) and self.clock() - self._head_since > allowed
 

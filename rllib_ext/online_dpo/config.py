@@ -41,4 +41,6 @@ class AsyncOnlineDPOConfig(LLMConfig):
                 "ratio to correct; set it to 'none'"
             )
         if self.label_smoothing and self.loss != "dpo":
-            raise BadConfig(f"label_smoothing is {self.label_smoothing}; it has a meaning for loss='dpo' only")
+            raise BadConfig(
+                f"label_smoothing is {self.label_smoothing}; it has a meaning for loss='dpo' only"
+            )

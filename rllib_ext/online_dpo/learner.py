@@ -16,7 +16,9 @@ class OnlineDPOLearner(LLMLearner):
         self, batch: dict[str, torch.Tensor], logps: torch.Tensor, reference_logps: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         policy_B2 = sequence_logps(logps.flatten(0, 1), batch["action_mask"].flatten(0, 1)).view(-1, 2)
-        reference_B2 = sequence_logps(reference_logps.flatten(0, 1), batch["action_mask"].flatten(0, 1)).view(-1, 2)
+        reference_B2 = sequence_logps(reference_logps.flatten(0, 1), batch["action_mask"].flatten(0, 1)).view(
+            -1, 2
+        )
         pairs = (policy_B2[:, 0], policy_B2[:, 1], reference_B2[:, 0], reference_B2[:, 1])
         if self.config.loss == "ipo":
             loss_B, seen = ipo(*pairs, self.config.beta)

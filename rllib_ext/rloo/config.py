@@ -36,4 +36,6 @@ class AsyncRLOOConfig(LLMConfig):
     def validate(self) -> None:
         super().validate()
         if self.samples_per_prompt < 2:
-            raise BadConfig(f"samples_per_prompt is {self.samples_per_prompt}; a leave-one-out baseline needs at least 2")
+            raise BadConfig(
+                f"samples_per_prompt is {self.samples_per_prompt}; a leave-one-out baseline needs at least 2"
+            )

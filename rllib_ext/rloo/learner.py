@@ -16,7 +16,9 @@ from rllib_ext.llm.learner import LLMLearner
 
 
 class RLOOLearner(LLMLearner):
-    """Vanilla or proximal; with ``staleness_correction`` each completion's loss has a truncated importance weight."""
+    """Vanilla or proximal; with ``staleness_correction`` each completion's loss has a truncated importance
+    weight.
+    """
 
     def per_row_loss(
         self, batch: dict[str, torch.Tensor], logps: torch.Tensor, reference_logps: torch.Tensor
@@ -46,7 +48,9 @@ class RLOOLearner(LLMLearner):
         }
 
     def _weights(self, policy_B: torch.Tensor, behaviour_B: torch.Tensor) -> torch.Tensor | None:
-        """min(rho, cap) for the vanilla loss; min(1, cap / rho) for the proximal one, whose ratio then ends at the cap."""
+        """min(rho, cap) for the vanilla loss; min(1, cap / rho) for the proximal one, whose ratio then ends
+        at the cap.
+        """
         if self.config.staleness_correction == "none":
             return None
         weights_B = truncated_importance(policy_B, behaviour_B, self.config.truncation_cap)

@@ -64,13 +64,12 @@ def save(
     keep: int = 2,
     parent_step: int | None = None,
 ) -> Path:
-    """Writes ``folder/step_<step>`` durably, keeps the ``keep`` newest whole checkpoints, and returns its
-    path.
+    """Writes ``folder/step_<step>`` durably, keeps the ``keep`` newest whole checkpoints, returns its path.
 
-    ``parent_step`` is the step that training continued from; by default the step saved last. A checkpoint of
-    the same step is replaced, and stays whole until the new one has its place. ``StorageError`` (an
-    ``OSError``) when the storage fails: then nothing older was deleted, the partial files are gone, and a
-    later save may try again. ``NotStorable`` for values that would change on the way.
+    ``parent_step`` is the step that training continued from; by default the other step saved last. A
+    checkpoint of the same step is replaced, and stays whole until the new one has its place.
+    ``StorageError`` (an ``OSError``) when the storage fails: then nothing older was deleted, the partial
+    files are gone, and a later save may try again. ``NotStorable`` for values that would change on the way.
     """
     folder = Path(folder)
     _check_arguments(step, keep, tensors, state)
@@ -81,8 +80,8 @@ def save(
             fsync(folder.parent)
         history.clear_leftovers(folder)
         known = [item.manifest for item in history.scan(folder) if item.manifest is not None]
-        if known and parent_step is None:
-            parent_step = known[0].step
+        if parent_step is None:
+            parent_step = next((item.step for item in known if item.step != step), None)
         temporary = folder / f"{history.name_of(step)}.tmp-{uuid.uuid4().hex}"
         try:
             temporary.mkdir()

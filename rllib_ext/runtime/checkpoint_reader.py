@@ -39,8 +39,7 @@ class Checkpoint:
 
 
 def verify(path: Path | str) -> Manifest:
-    """Reads every byte of a checkpoint and returns its manifest; ``CheckpointCorrupt`` names the first bad
-    file."""
+    """Reads every byte and returns the manifest; ``CheckpointCorrupt`` names the first bad file."""
     path = Path(path)
     record = _checked_manifest(path)
     for name, file in record.files.items():

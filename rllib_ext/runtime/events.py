@@ -36,8 +36,7 @@ class Events:
         self.unwritten = 0
 
     def emit(self, event: str, detail: str = "", **fields: Any) -> None:
-        """Records one event now. A detail above ``MAX_DETAIL`` characters (a traceback in a loop) is cut,
-        visibly."""
+        """Records one event now. A detail above ``MAX_DETAIL`` characters is cut, visibly."""
         reserved = sorted({"time", "event", "detail"} & set(fields))
         if reserved or not event:
             raise BadData(f"event {event!r} has the reserved fields {reserved} or no name. Rename them.")

@@ -52,8 +52,7 @@ def step_in(name: str) -> int | None:
 
 
 def scan(folder: Path) -> list[Saved]:
-    """All checkpoints of a folder, written last first. One without a readable manifest is placed by its
-    step."""
+    """All checkpoints of a folder, written last first; one without a readable manifest by its step."""
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     readable: list[tuple[int, Saved]] = []
     unreadable: list[Saved] = []
@@ -75,8 +74,7 @@ def scan(folder: Path) -> list[Saved]:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Removes what an interrupted save or delete left; puts a checkpoint back that was moved aside and not
-    replaced."""
+    """Removes what a kill left; puts a checkpoint back that was moved aside and not replaced."""
     for path in sorted(folder.iterdir()):
         match = _STEP.fullmatch(path.name)
         if _TEMPORARY.fullmatch(path.name):
@@ -90,8 +88,7 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def publish(temporary: Path, final: Path) -> Path:
-    """Gives a complete, flushed folder its name. An older checkpoint of that name is deleted after, never
-    before."""
+    """Gives a complete, flushed folder its name; an older one of that name is deleted after, never before."""
     aside = None
     if os.path.lexists(final):
         aside = final.with_name(f"{final.name}.old-{uuid.uuid4().hex}")
@@ -109,8 +106,7 @@ def publish(temporary: Path, final: Path) -> Path:
 
 
 def prune(folder: Path, newest: Path, keep: int) -> None:
-    """Deletes what is older than the ``keep`` newest whole checkpoints, ``newest`` (just verified) being the
-    first.
+    """Deletes what is older than the ``keep`` newest whole checkpoints, of which ``newest`` is the first.
 
     A damaged one does not count as kept, or two saves after a disk error would delete the last good one.
     Whole means here: manifest intact, all files there with their sizes; hashing every old checkpoint at
@@ -118,23 +114,22 @@ def prune(folder: Path, newest: Path, keep: int) -> None:
     look at. A delete that fails is logged, because the new checkpoint is safe and training should go on.
     """
     whole = 1
-    for item in scan(folder):
-        if item.manifest is None or item.path == newest:
-            continue
-        if whole < keep:
-            whole += _looks_whole(item.path, item.manifest)
-            continue
-        doomed = folder / f"{name_of(item.step)}.tmp-{uuid.uuid4().hex}"
-        try:
+    try:
+        for item in scan(folder):
+            if item.manifest is None or item.path == newest:
+                continue
+            if whole < keep:
+                whole += _looks_whole(item.path, item.manifest)
+                continue
+            doomed = folder / f"{name_of(item.step)}.tmp-{uuid.uuid4().hex}"
             os.rename(item.path, doomed)
             shutil.rmtree(doomed)
-        except OSError as error:
-            logger.warning("could not delete the old checkpoint %s: %s", item.path, error)
+    except OSError as error:
+        logger.warning("could not delete the old checkpoints in %s: %s", folder, error)
 
 
 def remove(path: Path) -> None:
-    """Deletes a folder, file or link as far as it can; what is left is a leftover and the next save tries
-    again."""
+    """Deletes a folder, file or link as far as it can; the next save tries the rest again."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -1,12 +1,13 @@
 """Hyper-parameters declared once: default, type, range, unit, meaning, and where the default comes from.
 
-A config class lists its knobs in a table; the attributes, the validation, the command line's ``--set`` and the Tune
-search spaces all read that table, so none of them can disagree with another.
+A config class lists its knobs in a table; the attributes, the validation, the command line's ``--set`` and
+the Tune search spaces all read that table, so none of them can disagree with another.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +19,9 @@ from rllib_ext.errors import BadConfig, unknown_name
 class Knob:
     """One hyper-parameter.
 
-    default: its value when nobody sets it. kind: float, int, bool or str. doc: what it does, which way it pushes, its
-    unit, and the source of the default. low, high: inclusive range. choices: the allowed values. optional: whether
-    None is a value (it then means "derive it", as ``doc`` says).
+    default: its value when nobody sets it. kind: float, int, bool or str. doc: what it does, which way it
+    pushes, its unit, and the source of the default. low, high: inclusive range. choices: the allowed values.
+    optional: whether None is a value (it then means "derive it", as ``doc`` says).
     """
 
     default: Any
@@ -38,26 +39,35 @@ class Knob:
                 return None
             raise BadConfig(f"{name} is None; it must be {self.allowed()}")
         coerced = self._coerce(value)
-        if coerced is None or (self.choices and coerced not in self.choices):
-            raise BadConfig(f"{name} is {value!r}; it must be {self.allowed()}")
-        if self.kind in (int, float) and (
-            (self.low is not None and coerced < self.low) or (self.high is not None and coerced > self.high)
-        ):
+        if coerced is None or (self.choices and coerced not in self.choices) or not self._in_range(coerced):
             raise BadConfig(f"{name} is {value!r}; it must be {self.allowed()}")
         return coerced
 
     def _coerce(self, value: Any) -> Any:
-        """The value in the knob's type, or None where it has no such meaning (True is not a number here)."""
+        """The value in the knob's type, or None where it has no such meaning.
+
+        Arrays and tensors without dimensions count as the number they hold; True is not a number, and an
+        integer never passes through a float, which would round it above 2^53.
+        """
+        if getattr(value, "ndim", None) == 0:
+            value = value.item()
         if self.kind is bool:
             return value if isinstance(value, bool) else None
         if self.kind is str:
-            return value if isinstance(value, str) else None
-        if isinstance(value, bool) or not isinstance(value, int | float) and not hasattr(value, "__float__"):
+            return os.fspath(value) if isinstance(value, str | os.PathLike) else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        number = float(value)
-        if not math.isfinite(number) or (self.kind is int and number != int(number)):
+        if self.kind is int:
+            return int(value) if isinstance(value, int) or value.is_integer() else None
+        try:
+            number = float(value)
+        except OverflowError:
             return None
-        return int(number) if self.kind is int else number
+        return number if math.isfinite(number) else None
+
+    def _in_range(self, value: Any) -> bool:
+        low, high = self.low, self.high
+        return (low is None or value >= low) and (high is None or value <= high)
 
     def allowed(self) -> str:
         """The allowed values in words."""
@@ -79,11 +89,18 @@ class Knob:
         if self.kind is bool and lowered in ("true", "false"):
             return lowered == "true"
         if self.kind in (int, float):
-            try:
-                return self.check(name, float(text))
-            except ValueError as error:
-                raise BadConfig(f"{name} is {text!r}; it must be {self.allowed()}") from error
+            return self.check(name, _number(text))
         return self.check(name, text)
+
+
+def _number(text: str) -> Any:
+    """The number that ``text`` spells, an integer where it can be one; else the text itself."""
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return text
 
 
 def take_knobs(knobs: Mapping[str, Knob], settings: dict[str, Any]) -> dict[str, Any]:

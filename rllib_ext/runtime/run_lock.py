@@ -110,8 +110,7 @@ class RunLock:
             self._beat(token)
 
     def _beat(self, token: str) -> None:
-        """One sign of life. Storage that cannot be reached for a moment is logged and does not lose the
-        lock."""
+        """One sign of life. Storage that is away for a moment is logged and does not lose the lock."""
         try:
             owner, _ = self._read()
             if owner is None or owner.get("token") != token:
@@ -125,8 +124,7 @@ class RunLock:
             logger.warning("no heartbeat in %s: %s", self._folder, error)
 
     def _read(self) -> tuple[dict[str, Any] | None, float]:
-        """The owner and the seconds since its last beat. An unreadable lock has an unknown owner that may
-        live."""
+        """The owner and the seconds since its last beat. An unreadable lock has an unknown owner."""
         path = self._folder / LOCK
         try:
             raw, age = path.read_bytes(), time.time() - path.stat().st_mtime

@@ -28,8 +28,7 @@ _ROOT = b"rllib-ext seed tree 1"
 
 
 class SeedTree:
-    """A node of the tree. Immutable: drawing from a node twice gives the same number, so draw and then
-    ``child``."""
+    """A node of the tree. Immutable: two draws from one node are the same number, its children differ."""
 
     __slots__ = ("_key", "path")
 
@@ -52,13 +51,11 @@ class SeedTree:
         return node
 
     def spawn(self, count: builtins.int) -> list[SeedTree]:
-        """One node per rank, ``child(0)`` to ``child(count - 1)``: rank r's stream does not depend on
-        ``count``."""
+        """One node per rank, ``child(0)`` to ``child(count - 1)``; none depends on ``count``."""
         return [self.child(rank) for rank in range(count)]
 
     def int(self, bits: builtins.int = 31) -> builtins.int:
-        """A seed of so many bits. 31 suits every library; take 63 where many are compared (birthday bound
-        2^31.5)."""
+        """A seed of so many bits: 31 suits every library, 63 where very many must differ."""
         if not 1 <= bits <= 256:
             raise BadConfig(f"bits={bits!r}: a seed has 1 to 256 bits.")
         return builtins.int.from_bytes(_digest(self._key, "int"), "big") >> (256 - bits)

@@ -60,8 +60,7 @@ def storage_errors(where: Path, doing: str) -> Iterator[None]:
 
 
 def os_error_in(error: Exception) -> OSError:
-    """The ``OSError`` that a Rust library reports as text, ``... (os error 28)``; ``EIO`` where it names
-    none."""
+    """The ``OSError`` that a Rust library reports as text, ``... (os error 28)``, else ``EIO``."""
     found = _OS_ERROR.search(str(error))
     code = int(found[1]) if found else errno.EIO
     return OSError(code, str(error))

@@ -1,0 +1,38 @@
+"""``plot``, ``export`` and ``doctor``: one call each of what does the work."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+
+def plot(options: Namespace) -> int:
+    """Draw a run's report; the line that is printed is its path."""
+    from rllib_ext.analysis.report import build_report
+    from rllib_ext.cli.run_paths import find_run
+
+    print(build_report(find_run(options.run)))
+    return 0
+
+
+def export(options: Namespace) -> int:
+    """Write a checkpoint as a model folder; the line that is printed is its path."""
+    from pathlib import Path
+
+    from rllib_ext.cli.run_paths import find_checkpoint
+    from rllib_ext.cli.settings import read_settings
+    from rllib_ext.llm.export import export_checkpoint
+    from rllib_ext.runtime.run_folder import read_json
+
+    run, checkpoint = find_checkpoint(options.run)
+    settings = read_settings(run, read_json(run / "config.json"))
+    print(export_checkpoint(checkpoint, settings.as_json(), Path(options.to).expanduser()))
+    return 0
+
+
+def examine(options: Namespace) -> int:
+    """The doctor. Imports nothing that a foreign `envs` could break."""
+    from rich.console import Console
+
+    from rllib_ext.doctor import run_doctor
+
+    return run_doctor(Console())

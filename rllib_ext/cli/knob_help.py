@@ -1,0 +1,54 @@
+"""The tables of knobs as text: what ``--set`` takes, with default, allowed values and meaning.
+
+The shared tables cost no import of Ray; those of one algorithm do, so they are shown where it is named.
+"""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping
+
+from rllib_ext.cli.run_knobs import RUN_KNOBS
+from rllib_ext.llm import knobs as shared
+from rllib_ext.runtime.knobs import Knob
+
+GROUPS = {
+    "the model": shared.MODEL,
+    "off-policyness": shared.OFF_POLICYNESS,
+    "texts and rewards": shared.TEXT,
+    "optimisation": shared.OPTIMISATION,
+    "generation engine": shared.ENGINE,
+    "evaluation": shared.EVALUATION,
+    "supervision": shared.SUPERVISION,
+    "workers, learners and schedule": RUN_KNOBS,
+}
+
+
+def knob_help(algorithm: str | None) -> str:
+    """Every knob that ``--set`` takes, in groups."""
+    width = max(60, min(110, shutil.get_terminal_size((100, 24)).columns))
+    lines = ["", "knobs, for --set KEY=VALUE:"]
+    if algorithm is None:
+        lines += ["(rllib-ext train ALGORITHM --help adds the algorithm's own)"]
+    else:
+        lines += _group(f"{algorithm}'s own", _own_knobs(algorithm), width)
+    for title, table in GROUPS.items():
+        lines += _group(title, table, width)
+    return "\n".join(lines)
+
+
+def _own_knobs(algorithm: str) -> dict[str, Knob]:
+    from rllib_ext.registry import config_class
+
+    knobs: Mapping[str, Knob] = config_class(algorithm).knobs  # type: ignore[attr-defined]
+    return {name: knob for name, knob in knobs.items() if shared.LLM_KNOBS.get(name) is not knob}
+
+
+def _group(title: str, table: Mapping[str, Knob], width: int) -> Iterator[str]:
+    yield f"\n  {title}"
+    for name, knob in table.items():
+        if name != "run_folder":  # the command line's own
+            default = "none" if knob.default is None else repr(knob.default)
+            yield f"    {name} = {default}    {knob.allowed()}"
+            yield textwrap.fill(knob.doc, width, initial_indent=" " * 8, subsequent_indent=" " * 8)

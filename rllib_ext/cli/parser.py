@@ -1,0 +1,141 @@
+"""The words that ``rllib-ext`` understands. Standard library only, so that help costs nothing.
+
+Settings of a method are not flags of their own: ``--set key=value`` takes every knob of the algorithm's
+config, and the help of ``train`` prints that table, so neither can lack what the other has. Left out on
+purpose: flags for secrets. A flag is seen in the process list, in the shell's history and in ``run.json``;
+tokens are read from the environment by the libraries that need them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+SUMMARIES = {
+    "list": "the algorithms and environments that there are",
+    "train": "train an algorithm on an environment into a new run folder",
+    "resume": "go on with a run that was interrupted",
+    "evaluate": "score a run or one of its checkpoints on held-out prompts",
+    "plot": "draw the plots, the CSVs and the HTML report of a run",
+    "export": "write a checkpoint as a model folder for AutoModelForCausalLM and vLLM",
+    "doctor": "what on this machine would break a run, slow it down or expose it",
+}
+SPELLINGS = {"report": "plot", "eval": "evaluate"}
+EXIT_CODES = (
+    "exit codes: 0 done, 2 usage or configuration, 3 data or environment contract, 4 training failed, "
+    "5 interrupted but resumable"
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with whole words only, and with an unknown word answered by the nearest right one."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        prefix = "unrecognized arguments: "
+        if message.startswith(prefix):
+            word = message.removeprefix(prefix).split()[0].partition("=")[0]
+            near = difflib.get_close_matches(word, list(self._option_string_actions), n=1, cutoff=0.5)
+            message = f"unknown argument {word!r}." + (f" Did you mean {near[0]!r}?" if near else "")
+        self.exit(2, f"{self.format_usage()}{self.prog}: {message}\n")
+
+
+class TrainHelp(argparse.Action):
+    """The help of ``train`` with the table of knobs: the algorithm's own where one was named before."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help="this page", **settings)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: str | None = None
+    ) -> NoReturn:
+        from rllib_ext.cli.knob_help import knob_help
+
+        print(parser.format_help() + knob_help(getattr(namespace, "algorithm", None)))
+        parser.exit(0)
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The options of one command line, with its ``words``; ``verb`` is the verb's own name. Exits with 2 where
+    it is none.
+    """
+    words = list(words)
+    if words and words[0] in SPELLINGS:
+        words[0] = SPELLINGS[words[0]]
+    verbs = _build()
+    if words and not words[0].startswith("-") and words[0] not in verbs.choices:
+        near = difflib.get_close_matches(words[0], [*verbs.choices, *SPELLINGS], n=1, cutoff=0.4)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        print(f"rllib-ext: unknown verb {words[0]!r}.{hint} Known: {', '.join(SUMMARIES)}.", file=sys.stderr)
+        raise SystemExit(2)
+    if words and words[0] in verbs.choices:
+        return verbs.choices[words[0]].parse_args(words[1:], argparse.Namespace(words=words))
+    return verbs.owner.parse_args(words or ["--help"])
+
+
+class _Verbs:
+    """The top parser and the parser of each verb."""
+
+    def __init__(self) -> None:
+        self.owner = Parser(
+            prog="rllib-ext", description="Published RL methods as RLlib algorithms.", epilog=EXIT_CODES
+        )
+        self._group = self.owner.add_subparsers(title="verbs", metavar="VERB", parser_class=Parser)
+        self.choices: dict[str, Parser] = {}
+
+    def add(self, name: str, **settings: Any) -> Parser:
+        text = SUMMARIES[name]
+        parser = self._group.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EXIT_CODES, **settings
+        )
+        parser.set_defaults(verb=name)
+        self.choices[name] = parser
+        return parser
+
+
+def _build() -> _Verbs:
+    verbs = _Verbs()
+    verbs.add("list")
+    _train(verbs.add("train", add_help=False))
+    for name in ("resume", "evaluate", "plot", "export"):
+        verbs.add(name)
+    resume, evaluate, plot, export = (verbs.choices[n] for n in ("resume", "evaluate", "plot", "export"))
+    resume.add_argument("run", metavar="RUN", help="a run folder, or its name below ./runs")
+    _session(resume)
+    evaluate.add_argument("run", metavar="RUN|CHECKPOINT", help="a run (its newest checkpoint) or a checkpoint")
+    evaluate.add_argument("--split", default="test", choices=("validation", "test", "train"), help="default: test")
+    evaluate.add_argument("--prompts", type=int, metavar="N", help="held-out prompts; default: those of the run")
+    _session(evaluate)
+    plot.add_argument("run", metavar="RUN", help="a run folder, or its name below ./runs")
+    export.add_argument("run", metavar="RUN|CHECKPOINT", help="a run (its newest checkpoint) or a checkpoint")
+    export.add_argument("--to", required=True, metavar="FOLDER", help="where to write the model")
+    verbs.add("doctor")
+    return verbs
+
+
+def _train(parser: Parser) -> None:
+    add = parser.add_argument
+    add("algorithm", metavar="ALGORITHM", help="a name that `rllib-ext list` prints")
+    add("-h", "--help", action=TrainHelp)
+    add("--env", metavar="NAME", help="environment, as `rllib-ext list` prints it")
+    add("--env-set", action="append", default=[], metavar="KEY=VALUE", help="argument of the environment (JSON)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a knob of the tables below; repeatable")
+    add("--seed", type=int, metavar="N", help="seed of the run; default: 0")
+    add("--name", help="last part of the run folder's name; default: the time")
+    add("--storage-path", default="runs", metavar="FOLDER", help="where run folders are made; default: ./runs")
+    add("--checkpoint-every", type=int, metavar="UPDATES", help="default: a tenth of the run")
+    add("--evaluate-every", type=int, metavar="UPDATES", help="0: never; default: a tenth of the run")
+    add("--dry-run", action="store_true", help="print the resolved configuration as JSON and stop")
+    add("--smoke", action="store_true", help="the whole path in about a minute on two cores, on a tiny model")
+    _session(parser)
+
+
+def _session(parser: Parser) -> None:
+    parser.add_argument("--address", help="join this Ray cluster; default: a Ray session of its own")
+    parser.add_argument("--quiet", action="store_true", help="no live table, no summary")
+    parser.add_argument("--json", action="store_true", help="the last line of the output is one JSON object")

@@ -1,0 +1,74 @@
+"""The Ray session of a command: quiet, local, without a dashboard, or a cluster that is joined.
+
+Its environment variables are set before Ray is imported, and never over what a user has set. A session that
+exists already (a notebook, a test) is used and left running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rllib_ext.cli.settings import RunSettings
+
+ENVIRONMENT = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # actors without GPUs keep the driver's view of the devices
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # the C++ core's notes go to its log files, not into the live table
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@contextlib.contextmanager
+def ray_session(values: dict[str, Any], address: str | None) -> Iterator[None]:
+    """A Ray session with room for the workers and learners that ``values`` ask for."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    import rllib_ext
+
+    ours = not ray.is_initialized()
+    if ours:
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
+        local = {"num_cpus": _cpus(values)} if address == "local" else {}
+        ray.init(
+            address=address,
+            include_dashboard=False if local else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **local,
+        )
+    for name in ("ray", "ray.rllib", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        rllib_ext.register()
+        yield
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def running(settings: RunSettings, run_folder: Path) -> Iterator[Any]:
+    """The algorithm of ``settings``, writing into ``run_folder``; stopped at the end."""
+    algorithm = settings.build(run_folder).build_algo()
+    try:
+        yield algorithm
+    finally:
+        algorithm.stop()
+        with contextlib.suppress(OSError):  # Tune's folder of the trial: empty, the run has its own
+            Path(algorithm.logdir).rmdir()
+
+
+def _cpus(values: dict[str, Any]) -> int:
+    """The machine's cores; more, where workers and learners ask for more. They then share the cores."""
+    from rllib_ext.llm.threads import available_cores
+
+    workers = values["num_env_runners"] * values["num_cpus_per_env_runner"]
+    return max(available_cores(), math.ceil(workers) + max(1, values["num_learners"]))
