@@ -56,12 +56,13 @@ def prefix_mask(lengths, columns):
     return torch.arange(columns) < torch.tensor(lengths).unsqueeze(-1)
 
 
-def test_token_logps_agree_with_trl():
+@pytest.mark.parametrize(("dtype", "tolerance"), [(F64, 1e-12), (torch.float32, 1e-5)])
+def test_token_logps_agree_with_trl(dtype, tolerance):
     trl_functions = pytest.importorskip("trl.trainer.utils")
     torch.manual_seed(0)
-    logits, ids = 5 * torch.randn(4, 9, 200), torch.randint(200, (4, 9))
+    logits, ids = 5 * torch.randn(4, 9, 200, dtype=dtype), torch.randint(200, (4, 9))
     theirs = trl_functions.selective_log_softmax(logits, ids, temperature=0.7)
-    torch.testing.assert_close(token_logps(logits, ids, temperature=0.7), theirs, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(token_logps(logits, ids, temperature=0.7), theirs, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize(("loss_type", "smoothing"), [("sigmoid", 0.0), ("sigmoid", 0.15), ("ipo", 0.0)])

@@ -163,5 +163,5 @@ def test_take_knobs_leaves_the_rest() -> None:
 
 def test_unknown_settings_answer_with_the_nearest() -> None:
     refuse_unknown(LLM_KNOBS, {"mode": "sync"})
-    with pytest.raises(BadConfig, match="unknown setting 'max_stalenes'. Did you mean 'max_staleness'?"):
+    with pytest.raises(BadConfig, match=r"unknown setting 'max_stalenes'\. Did you mean 'max_staleness'\?"):
         refuse_unknown(LLM_KNOBS, {"mode": "sync", "max_stalenes": 1})

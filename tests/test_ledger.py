@@ -1,4 +1,4 @@
-"""Every prompt of an epoch exactly once, in an order that only the seed decides, resumed as if never stopped."""
+"""Every prompt of an epoch exactly once, in an order that only the seed decides, also after a resume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configs of the language-model methods: every way in, what is derived, and what is refused before a start."""
+"""The language-model configs: every way in, what is derived, and what is refused before a start."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_unknown_keys_answer_with_the_nearest(kind: type, wrong: str, nearest: s
         lambda: kind().training(gamma=0.9, **{wrong: 1}),
         lambda: kind().update_from_dict({"mode": "sync", wrong: 1}),
     ):
-        with pytest.raises(BadConfig, match=f"unknown setting '{wrong}'. Did you mean '{nearest}'?"):
+        with pytest.raises(BadConfig, match=rf"unknown setting '{wrong}'\. Did you mean '{nearest}'\?"):
             call()
     with pytest.raises(BadConfig, match=f"unknown setting '{wrong}'"):
         kind().evaluation(**{wrong: 1})
@@ -138,7 +138,7 @@ def test_a_refused_call_changes_nothing() -> None:
 
 
 def test_a_dictionary_of_layers_is_no_language_model() -> None:
-    with pytest.raises(BadConfig, match="model is .*; it must be a string"):
+    with pytest.raises(BadConfig, match=r"model is .*; it must be a string"):
         AsyncOnlineDPOConfig().update_from_dict({"model": {"fcnet_hiddens": [64]}})
 
 
@@ -217,7 +217,7 @@ def test_workers_and_a_model_are_needed(kind: type) -> None:
 
 
 def test_minibatches_divide_among_learners() -> None:
-    with pytest.raises(BadConfig, match="prompts_per_minibatch is 9; .* num_learners \\(2\\)"):
+    with pytest.raises(BadConfig, match=r"prompts_per_minibatch is 9; .* num_learners \(2\)"):
         ready(prompts_per_minibatch=9).learners(num_learners=2).validate()
     ready(prompts_per_minibatch=8).learners(num_learners=2).validate()
 
@@ -229,5 +229,5 @@ def test_attributes_that_bypass_the_methods_are_checked_too() -> None:
     config.validate()
     assert type(config.minibatches_per_generation) is int and type(config.lr) is float
     config.temperature = 0.0
-    with pytest.raises(BadConfig, match="temperature is 0.0; it must be a number in"):
+    with pytest.raises(BadConfig, match=r"temperature is 0\.0; it must be a number in"):
         config.validate()

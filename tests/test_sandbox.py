@@ -255,3 +255,12 @@ def test_the_environment_module_is_found_from_any_working_folder(tmp_path):
         timeout=30,
     )
     assert done.stdout.strip() == b"3.0", done.stderr.decode()
+
+
+def test_a_function_that_always_hangs_costs_a_batch_three_deadlines(sandbox):
+    """Sixty-four samples at one deadline each would outlast every patience of a rollout worker."""
+    began = time.monotonic()
+    outcomes = sandbox(misbehaving(), timeout_s=0.5).run([call("sleep")] * 64)
+    assert [outcome.score for outcome in outcomes] == [None] * 64
+    assert sum("was killed" in outcome.reason for outcome in outcomes) == 3
+    assert time.monotonic() - began < 64 * 0.5

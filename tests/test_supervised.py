@@ -17,6 +17,7 @@ from rllib_ext.errors import BadConfig, BadData, NonFinite
 from rllib_ext.llm.from_scratch import build_causal_lm, causal_lm_config, save_model, train_tokenizer
 from rllib_ext.llm.safety import open_causal_lm, open_tokenizer
 from rllib_ext.llm.supervised import run_sft
+from rllib_ext.llm.supervised_precision import attention_in_float32, wants_bfloat16
 from rllib_ext.llm.supervised_rows import NO_LOSS, collate_sft, mean_sft_loss, sft_loss, sft_rows
 from rllib_ext.llm.supervised_settings import Training
 from rllib_ext.llm.supervised_trainer import train
@@ -90,7 +91,9 @@ def test_n_plus_03b_eos_carries_loss_and_padding_does_not(tokenizer, loss_on):
     pairs = [("red:", " red"), ("red green blue black white:", " white")]
     rows, _ = sft_rows(pairs, tokenizer, max_length=64, loss_on=loss_on)
     batch = collate_sft(rows)
-    for row, targets, mask in zip(rows, batch["targets"], batch["attention_mask"], strict=True):
+    spread = torch.full_like(batch["input_ids"], NO_LOSS)
+    spread[:, batch["columns"]] = batch["targets"]
+    for row, targets, mask in zip(rows, spread, batch["attention_mask"], strict=True):
         length = len(row["input_ids"])
         assert mask.tolist() == [1] * length + [0] * (len(mask) - length)
         assert targets[length - 2] == tokenizer.eos_token_id == row["input_ids"][-1]
@@ -99,6 +102,7 @@ def test_n_plus_03b_eos_carries_loss_and_padding_does_not(tokenizer, loss_on):
         assert targets[first : length - 1].tolist() == row["input_ids"][first + 1 :]
         assert (targets[:first] == NO_LOSS).all()
     assert batch["terms"] == sum(len(row["input_ids"]) - row["start"] for row in rows)
+    assert (batch["targets"] != NO_LOSS).any(dim=0).all(), "no column is computed for nothing"
 
 
 def test_what_fills_the_padding_changes_nothing(start, tokenizer):
@@ -217,11 +221,37 @@ def test_a_time_budget_ends_training_and_the_learning_rate_falls_with_it(start):
 def test_bfloat16_autocast_stays_near_float32_and_weights_stay_float32(start):
     exact, run = trained(start, batch_size=64, max_steps=1)
     rounded, other = trained(start, batch_size=64, max_steps=1, precision="bfloat16")
+    assert rounded.config._attn_implementation == exact.config._attn_implementation
     assert other.train_loss == pytest.approx(run.train_loss, rel=1e-2) and other.train_loss != run.train_loss
     assert all(parameter.dtype == torch.float32 for parameter in rounded.parameters())
     ids = torch.tensor([[5, 6, 7]])
     assert rounded(ids).logits.dtype == torch.float32
     assert torch.nn.functional.cosine_similarity(rounded(ids).logits, exact(ids).logits, dim=-1).min() > 0.99
+
+
+@pytest.mark.parametrize(("able", "expected"), [("avx512_bf16", True), ("amx_bf16", True), ("avx2", False)])
+def test_auto_precision_is_bfloat16_where_the_processor_multiplies_in_it(monkeypatch, able, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {able: True})
+    assert wants_bfloat16("auto", on_cpu=True) is expected and wants_bfloat16("auto", on_cpu=False)
+    assert wants_bfloat16("bfloat16", on_cpu=True) and not wants_bfloat16("float32", on_cpu=False)
+
+
+def test_under_autocast_attention_stays_in_float32(start):
+    model = open_causal_lm(start)
+    seen: list[torch.dtype] = []
+    plain = torch.nn.functional.scaled_dot_product_attention
+
+    def spy(query, *args, **kwargs):
+        seen.append(query.dtype)
+        return plain(query, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch, torch.autocast("cpu", torch.bfloat16):
+        patch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
+        model(torch.tensor([[5, 6, 7]]))
+        with attention_in_float32(model, wanted=True):
+            model(torch.tensor([[5, 6, 7]]))
+    layers = model.config.num_hidden_layers
+    assert seen[layers:] == [torch.float32] * layers and len(seen) == 2 * layers
 
 
 @given(

@@ -1,4 +1,4 @@
-"""Weight snapshots: bit-exact copies of any tensors, and a digest that no torn, swapped or renamed push survives."""
+"""Weight snapshots: bit-exact copies, and a digest that no torn, swapped or renamed push survives."""
 
 from __future__ import annotations
 
@@ -72,7 +72,12 @@ def test_tied_tensors_travel_once_and_arrive_tied() -> None:
 
 def test_what_only_shares_memory_is_not_tied() -> None:
     square = random_tensor((4, 4), torch.float32)
-    state = {"w": square, "transposed": square.t(), "flat": square.reshape(-1), "words": square.view(torch.int32)}
+    state = {
+        "w": square,
+        "transposed": square.t(),
+        "flat": square.reshape(-1),
+        "words": square.view(torch.int32),
+    }
     back = unpack(pack(0, state))
     assert all(same(back[name], state[name].contiguous()) for name in state)
 

@@ -39,6 +39,8 @@ class Reward(ABC):
     """Scores batches of samples. A subclass implements ``score``; it may hold models and processes."""
 
     name: str = "reward"
+    # Whether the score measures closeness to the reference text: then no text can beat the reference.
+    compares_with_reference: bool = False
 
     @abstractmethod
     def score(self, samples: Sequence[Sample]) -> list[float | None]:

@@ -22,11 +22,13 @@ from typing import Any
 
 from envs.errors import BadEnv
 from envs.text.sandbox_limits import Limits
-from envs.text.sandbox_process import ProcessLost, RewardProcess
+from envs.text.sandbox_process import TIMED_OUT, ProcessLost, RewardProcess
 from envs.text.score import Outcome, as_score, failed, plain
 
 __all__ = ["Limits", "Outcome", "Sandbox"]
 log = logging.getLogger(__name__)
+
+MAX_TIMEOUTS = 3  # in one batch
 
 
 @dataclass
@@ -68,11 +70,16 @@ class Sandbox:
         """One outcome per call, in order. ``calls`` are the keyword arguments, JSON values only.
 
         Where the function cannot even be loaded, the rest of the batch is unscored with that reason: trying
-        again for each of its samples would only repeat the wait. The next batch tries again.
+        again for each of its samples would only repeat the wait. So it is where ``MAX_TIMEOUTS`` calls of the
+        batch ran into their deadline: a function that always hangs costs a batch that many deadlines, not one
+        for each sample. The next batch tries again.
         """
         outcomes: list[Outcome] = []
         with self._lock:
             for call in calls:
+                if sum(TIMED_OUT in (outcome.reason or "") for outcome in outcomes) >= MAX_TIMEOUTS:
+                    given_up = Outcome(None, f"not called: {MAX_TIMEOUTS} calls of its batch {TIMED_OUT}")
+                    return outcomes + [given_up] * (len(calls) - len(outcomes))
                 process, unloaded = self._ready_process()
                 if process is None:
                     return outcomes + [unloaded] * (len(calls) - len(outcomes))

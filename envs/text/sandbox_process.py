@@ -36,6 +36,9 @@ start(setup, header, int(sys.argv[2]), int(sys.argv[3]))
 """
 
 
+TIMED_OUT = "timed out"
+
+
 class ProcessLost(Exception):
     """The process gave no answer: too late, ended, or over a limit. The text is the reason."""
 
@@ -92,7 +95,7 @@ class RewardProcess:
             while (line := self._take_line()) is None:
                 now = time.monotonic()
                 if now >= end:
-                    raise ProcessLost(f"timed out after {deadline_s:g} s and was killed")
+                    raise ProcessLost(f"{TIMED_OUT} after {deadline_s:g} s and was killed")
                 if now - looked >= WATCH_S:
                     self._look()
                     looked = now

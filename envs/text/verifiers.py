@@ -39,6 +39,7 @@ class NumberMatch(SampleReward):
     """
 
     name = "number_match"
+    compares_with_reference = True
 
     def __init__(self, *, marker: str = "####", fallback: Literal["none", "last"] = "none") -> None:
         if not marker:
@@ -89,6 +90,7 @@ class RougeL(SampleReward):
     """
 
     name = "rouge_l"
+    compares_with_reference = True
 
     def __init__(self, *, stemmer: bool = False) -> None:
         self.stemmer = stemmer

@@ -43,6 +43,7 @@ def headline(run: RunData) -> Row:
         "gain_in_se": _gain_in_se(first, last),
         "kl": last.kl if last and last.kl is not None else run.last("policy/kl_ref"),
         "win_rate": last.win_rate if last else None,
+        "win_rate_against": last.against if last else None,
         "evaluation_n": last.n if last else None,
         "staleness_mean": age_mean(counts) if counts else run.last("staleness/mean"),
         "staleness_p95": p95 if p95 is not None else run.last("staleness/p95"),

@@ -55,7 +55,7 @@ def headline_section(run: RunData, head: Row) -> Html:
         ("Engine", one_line(head["engine"] or "n/a", 24), ""),
         ("Updates", figure_of(head["updates"], 0), ""),
         ("KL to the SFT model", figure_of(head["kl"]), "nats"),
-        ("Win rate against reference", percent(head["win_rate"]), prompts),
+        (f"Win rate against {head['win_rate_against'] or 'reference'}", percent(head["win_rate"]), prompts),
         ("Mean age of samples", figure_of(head["staleness_mean"], 2), f"updates; {ages}"),
         ("Tokens a second", figure_of(head["tokens_per_s"], 0), "mean over iterations"),
         ("Generator idle", percent(head["generator_idle"]), "of the whole run"),

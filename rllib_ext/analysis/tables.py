@@ -45,6 +45,7 @@ class Evaluation:
     win_rate: float | None
     kl: float | None
     n: float | None
+    against: str = "reference"
     ppl_completion: float | None = None
     ppl_diluted: float | None = None
 
@@ -74,6 +75,7 @@ def evaluations(run: RunData, split: str | None = None) -> list[Evaluation]:
                 win_rate=number(row.get("win_rate")),
                 kl=0.0 if updates == 0 else number(row.get("kl_ref")),
                 n=number(row.get("n")),
+                against=str(row.get("win_rate_against") or "reference"),
                 ppl_completion=number(row.get("ppl_completion")),
                 ppl_diluted=number(row.get("ppl_diluted")),
             )

@@ -63,6 +63,7 @@ def _load(algorithm: Any, path: Path, *, initial_scores: bool) -> None:
     )
     saved = loaded.state["algorithm"]
     algorithm.counters.update(saved["counters"])
+    algorithm._iteration = saved["round"]
     if initial_scores:
         algorithm.evaluator.initial_scores = {int(index): score for index, score in saved["initial_scores"]}
     algorithm.forget_published()
@@ -88,8 +89,8 @@ def _print(options: Namespace, settings: RunSettings, path: Path, record: dict[s
     from rich.console import Console
     from rich.table import Table
 
-    title = f"{settings.algorithm} on {settings.env}, {options.split} split, {path.name}"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    print(f"{settings.algorithm} on {settings.env}, {options.split} split, {path.name}")
+    table = Table(box=None, pad_edge=False)
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in record.items():

@@ -89,6 +89,7 @@ class Interrupts:
             _leave_now()
         self.requested = True
         if self._starting:
+            _say("stopping before the first round")
             raise RoundAbandoned
         _say(f"stopping: the round under way ends first ({self._grace_s:g} s at most); again to leave at once")
         self._timer = threading.Timer(self._grace_s, self._expire)

@@ -21,7 +21,7 @@ from typing import Any
 
 from rllib_ext.analysis.live import LiveTable
 from rllib_ext.cli import smoke
-from rllib_ext.cli.interrupts import Interrupted, Interrupts, RoundAbandoned
+from rllib_ext.cli.interrupts import Interrupted, Interrupts
 from rllib_ext.cli.provenance import provenance
 from rllib_ext.cli.session import ray_session, running
 from rllib_ext.cli.settings import RunSettings
@@ -75,7 +75,7 @@ class Launch:
                 try:
                     prepare(run)
                     done = self._session(run, interrupts, from_checkpoint)
-                except RoundAbandoned:
+                except KeyboardInterrupt:  # before the first round; later ones are the loop's to handle
                     done = False
                 except Exception as error:
                     return self._failed(run, error, fresh)

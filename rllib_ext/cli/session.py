@@ -10,6 +10,8 @@ import contextlib
 import logging
 import math
 import os
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from rllib_ext.cli.settings import RunSettings
 
 ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # actors without GPUs keep the driver's view of the devices
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # the C++ core's notes go to its log files, not into the live table
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # the C++ core would write its notes into the live table
     "RAY_USAGE_STATS_ENABLED": "0",
     "TOKENIZERS_PARALLELISM": "false",
 }
@@ -37,21 +39,47 @@ def ray_session(values: dict[str, Any], address: str | None) -> Iterator[None]:
     if ours:
         address = address or os.environ.get("RAY_ADDRESS") or "local"
         local = {"num_cpus": _cpus(values)} if address == "local" else {}
-        ray.init(
-            address=address,
-            include_dashboard=False if local else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **local,
-        )
-    for name in ("ray", "ray.rllib", "ray.tune"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        with _stderr_held_back(), _sigterm_as_interrupt():
+            ray.init(
+                address=address,
+                include_dashboard=False if local else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **local,
+            )
     try:
         rllib_ext.register()
         yield
     finally:
         if ours:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """While it starts, Ray answers SIGTERM by leaving the program; here that is an interrupt like Ctrl-C."""
+    try:
+        yield
+    except SystemExit as leaving:
+        raise KeyboardInterrupt from leaving
+
+
+@contextlib.contextmanager
+def _stderr_held_back() -> Iterator[None]:
+    """Keep back what the C++ core writes at its start; show it where the start fails."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        terminal = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(terminal, held.read()[-4000:])
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from elsewhere can set values within their ranges and no more. Precedence: defau
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,8 @@ class RunSettings:
 
     def build(self, run_folder: Path) -> Any:
         """The ``AlgorithmConfig``, validated."""
+        for name in ("ray", "ray.rllib", "ray.tune"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         value = self.values
         knobs = {name: value[name] for name in knobs_of(self.algorithm) if name not in RUN_KNOBS}
         config = config_class(self.algorithm)()  # type: ignore[call-arg]

@@ -1,12 +1,12 @@
 """Episodes to padded arrays. One row is one prompt's group of completions, so that a row is never torn apart.
 
-Columns (R rows, K completions kept a row, P prompt width, T completion width; widths are those of this batch):
-  prompt_ids, prompt_mask          (R, P)     int64, left-padded; all completions then start at the same column
-  token_ids, token_mask            (R, K, T)  int64, everything after the prompt, right-padded; mask 1 on real tokens
-  action_mask                      (R, K, T)  float32, 1 on tokens that the policy sampled (environment turns are 0)
-  behaviour_logps                  (R, K, T)  float32, log-probabilities under the policy that sampled, nats
-  scores, scored                   (R, K)     float32 and bool
-  versions                         (R,)       int64, weights version that sampled
+Columns (R rows, K completions kept a row, P prompt width, T completion width, widths of this batch alone):
+  prompt_ids, prompt_mask  (R, P)     int64, left-padded: all completions start at the same column
+  token_ids, token_mask    (R, K, T)  int64, all after the prompt, right-padded; mask 1 on real tokens
+  action_mask              (R, K, T)  float32, 1 on tokens that the policy sampled (environment turns are 0)
+  behaviour_logps          (R, K, T)  float32, log-probabilities under the policy that sampled, nats
+  scores, scored           (R, K)     float32 and bool
+  versions                 (R,)       int64, weights version that sampled
 """
 
 from __future__ import annotations
@@ -46,9 +46,7 @@ class Group:
 
 
 def completion_of(episode: Any) -> tuple[np.ndarray, Completion]:
-    """(prompt ids, completion) of a finished episode. Later turns' observations are part of the sequence,
-    unsampled.
-    """
+    """(prompt ids, completion) of a finished episode; what the environment said later is in it, unsampled."""
     outputs = episode.extra_model_outputs
     observed, tokens = outputs["observation_ids"], outputs["token_ids"]
     logps, finished = outputs["action_logp"], outputs["finished"]
@@ -73,24 +71,26 @@ def completion_of(episode: Any) -> tuple[np.ndarray, Completion]:
 
 
 def groups_of(episodes: Sequence[Any], prompts: Sequence[tuple[int, int]]) -> list[Group]:
-    """Group a round's episodes by prompt, in the order of ``prompts``; a prompt without episodes has no
-    group.
+    """Group a round's episodes by prompt, in the order of ``prompts``.
+
+    By epoch and index: a round that reaches into the next epoch may hold an index twice. A prompt without
+    episodes has no group.
     """
-    by_index: dict[int, list[Any]] = {}
+    members: dict[tuple[int, int], list[Any]] = {}
     for episode in episodes:
-        by_index.setdefault(episode.infos[-1]["index"], []).append(episode)
+        info = episode.infos[-1]
+        members.setdefault((info["epoch"], info["index"]), []).append(episode)
     groups = []
     for prompt in prompts:
-        members = by_index.get(prompt[1], [])
-        if members:
-            parts = [completion_of(episode) for episode in members]
-            version = int(members[0].extra_model_outputs["weights_seq_no"][0])
+        if prompt in members:
+            parts = [completion_of(episode) for episode in members[prompt]]
+            version = int(members[prompt][0].extra_model_outputs["weights_seq_no"][0])
             groups.append(Group(prompt, parts[0][0], tuple(part[1] for part in parts), version))
     return groups
 
 
 def score_table(groups: Sequence[Group]) -> tuple[np.ndarray, np.ndarray]:
-    """scores (B, K) float64 and scored (B, K) bool; groups with fewer completions are filled up as unscored."""
+    """scores (B, K) float64 and scored (B, K) bool; a group of fewer completions is filled up, unscored."""
     widest = max((len(group.completions) for group in groups), default=1)
     scores, scored = np.zeros((len(groups), widest)), np.zeros((len(groups), widest), bool)
     for row, group in enumerate(groups):
@@ -106,9 +106,7 @@ def _width(lengths: Sequence[int], multiple: int) -> int:
 
 
 def to_columns(groups: Sequence[Group], *, multiple: int = 8) -> dict[str, np.ndarray]:
-    """Pad ``groups`` (all with equally many completions) to the widths of this batch, rounded up to
-    ``multiple``.
-    """
+    """Pad ``groups``, all of equally many completions, to their own widths rounded up to ``multiple``."""
     rows, kept = len(groups), len(groups[0].completions)
     prompt_width = _width([len(group.prompt_ids) for group in groups], multiple)
     width = _width([len(c.ids) for group in groups for c in group.completions], multiple)

@@ -42,6 +42,7 @@ class Conversation:
     """
 
     slot: int
+    epoch: int
     index: int
     env: Any
     observation: Any
@@ -111,8 +112,8 @@ def _open(
     prompt = env.unwrapped.task(index).prompt if isinstance(env.unwrapped, TextEnv) else observation
     if not isinstance(prompt, str | tuple | list):
         raise BadEnv(
-            f"reset() of {name} returned {type(observation).__name__} as its observation for prompt {index}; a "
-            "text environment returns a string or a list of chat messages"
+            f"reset() of {name} returned {type(observation).__name__} as its observation for prompt "
+            f"{index}; a text environment returns a string or a list of chat messages"
         )
     if first is None:
         encoded = prompting.prompt_ids(prompt)
@@ -120,13 +121,13 @@ def _open(
             return encoded
     elif prompt != first.prompt:
         raise BadEnv(
-            f"reset() of {name} returned two different prompts for seed {seed_offset + index}; the samples of a "
-            "prompt are compared with one another, so equal seeds must give equal prompts (draw from "
-            "self.np_random after super().reset(seed=seed))"
+            f"reset() of {name} returned two different prompts for seed {seed_offset + index}; the samples "
+            "of a prompt are compared, so equal seeds must give equal prompts (draw from self.np_random "
+            "after super().reset(seed=seed))"
         )
     else:
         encoded = first.pending_ids
-    return Conversation(slot, index, env, observation, {**info, "epoch": epoch}, prompt, encoded)
+    return Conversation(slot, epoch, index, env, observation, info, prompt, encoded)
 
 
 def play(
@@ -169,16 +170,8 @@ def _generate(
 
 def _advance(conversation: Conversation, generated: Generated, prompting: Prompting, *, last: bool) -> None:
     text = prompting.text(generated.token_ids)
-    conversation.turns.append(
-        Turn(
-            conversation.observation,
-            conversation.pending_ids,
-            generated.token_ids,
-            generated.logps,
-            text,
-            generated.finished,
-        )
-    )
+    heard = (conversation.observation, conversation.pending_ids)
+    conversation.turns.append(Turn(*heard, generated.token_ids, generated.logps, text, generated.finished))
     try:
         observation, reward, terminated, truncated = _step(conversation, text)
     except RllibExtError:
@@ -192,9 +185,10 @@ def _advance(conversation: Conversation, generated: Generated, prompting: Prompt
     conversation.final_observation = observation if isinstance(observation, str) else ""
     if not conversation.done:
         if not isinstance(observation, str):
+            name = type(conversation.env.unwrapped).__name__
             raise BadEnv(
-                f"step() of {type(conversation.env.unwrapped).__name__} returned {type(observation).__name__} as "
-                f"its observation for prompt {conversation.index}; an environment answers with a string"
+                f"step() of {name} returned {type(observation).__name__} as its observation for prompt "
+                f"{conversation.index}; an environment answers with a string"
             )
         conversation.observation = observation
         conversation.pending_ids = prompting.observation_ids(

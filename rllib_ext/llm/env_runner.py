@@ -197,7 +197,8 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
     def _episode(self, item: talk.Conversation) -> SingleAgentEpisode:
         """One finished conversation as an RLlib episode. The score is the last step's reward (NaN: unscored)."""
         rewards = [0.0] * (len(item.turns) - 1) + [float("nan") if item.score is None else item.score]
-        info = {**item.info, "index": item.index, "score": item.score, "unscored": item.unscored}
+        identity = {"epoch": item.epoch, "index": item.index}
+        info = {**item.info, **identity, "score": item.score, "unscored": item.unscored}
         return SingleAgentEpisode(
             observations=[*(turn.observation for turn in item.turns), item.final_observation],
             actions=[turn.text for turn in item.turns],

@@ -1,10 +1,10 @@
 """Evaluation on held-out prompts: reward, win rates, KL and perplexity under the reference policy.
 
 The prompts are the first ``evaluation_prompts`` of the split, the same at every evaluation, sampled near
-greedily (spec A.7) on the training workers. Two win rates: ``win_rate`` is the share of prompts whose
-completion scores strictly above the dataset's reference text; ``win_rate_initial`` compares with what the
-initial policy wrote for the same prompt, a tie counting one half. Rewards that measure closeness to the
-reference have no use for the first (the reference always scores highest) and report only the second.
+greedily (spec A.7) on the training workers. ``win_rate`` is the share of prompts whose completion scores
+strictly above the dataset's reference text. A reward that measures closeness to that text would always call it
+the winner, so there, and where there are no references, ``win_rate`` compares with what the initial policy
+wrote for the same prompt, a tie counting one half; ``win_rate_against`` says which of the two it was.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Evaluation:
             if prompts[chunk * size : (chunk + 1) * size]
         ]
 
-    def run(self) -> dict[str, float]:
+    def run(self) -> dict[str, Any]:
         """One evaluation; also written to evaluations.jsonl and samples.jsonl."""
         algorithm = self._algorithm
         tickets = self._tickets()
@@ -66,31 +66,28 @@ class Evaluation:
         self._write_samples(episodes)
         return {**results, "env_runners": {"episode_return_mean": results["reward_mean"]}}
 
-    def _scores(self, episodes: list[Any]) -> dict[str, float]:
+    def _scores(self, episodes: list[Any]) -> dict[str, Any]:
         infos = [episode.infos[-1] for episode in episodes]
-        scored = {info["index"]: info["score"] for info in infos if info["score"] is not None}
+        scored = [info for info in infos if info["score"] is not None]
         if not self.initial_scores:
-            self.initial_scores = dict(scored)
-        values = np.array(list(scored.values()), dtype=np.float64)
-        both = [(score, self.initial_scores[i]) for i, score in scored.items() if i in self.initial_scores]
-        references = [
-            (info["score"], info["reference_score"])
-            for info in infos
-            if info["score"] is not None and info.get("reference_score") is not None
-        ]
-        count = max(1, values.size)
-        results = {
+            self.initial_scores = {info["index"]: info["score"] for info in scored}
+        values = np.array([info["score"] for info in scored], dtype=np.float64)
+        return {
             "reward_mean": float(values.mean()) if values.size else float("nan"),
-            "reward_se": float(values.std(ddof=1) / np.sqrt(count)) if values.size > 1 else float("nan"),
-            "win_rate_initial": float(np.mean([0.5 * ((new > old) + (new >= old)) for new, old in both]))
-            if both
-            else 0.5,
+            "reward_se": float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 1 else float("nan"),
             "n": int(values.size),
             "unscored": len(infos) - int(values.size),
+            **self._win_rate(scored),
         }
-        if references:
-            results["win_rate"] = float(np.mean([mine > theirs for mine, theirs in references]))
-        return results
+
+    def _win_rate(self, scored: list[dict[str, Any]]) -> dict[str, Any]:
+        compared = [info for info in scored if info.get("reference_score") is not None]
+        if compared:
+            wins = [info["score"] > info["reference_score"] for info in compared]
+            return {"win_rate": float(np.mean(wins)), "win_rate_against": "reference"}
+        pairs = [(info["score"], self.initial_scores.get(info["index"])) for info in scored]
+        wins = [0.5 * ((new > old) + (new >= old)) for new, old in pairs if old is not None]
+        return {"win_rate": float(np.mean(wins)) if wins else 0.5, "win_rate_against": "initial policy"}
 
     def _divergence(self, rollouts: list[Rollout], episodes: list[Any]) -> dict[str, float]:
         prompts = [prompt for rollout in rollouts for prompt in rollout.ticket.prompts]

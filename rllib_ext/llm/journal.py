@@ -47,7 +47,8 @@ class Journal:
         for rollout in rollouts:
             for role, start, end in rollout.spans:
                 who = f"worker {rollout.worker}"
-                self.span(role, who, start, end, rollout.ticket.round, rollout.version)
+                what = role if rollout.ticket.split == "train" else "evaluate"
+                self.span(what, who, start, end, rollout.ticket.round, rollout.version)
 
     def failures(self, rollouts: list[Rollout], limit: float) -> None:
         """Note unscored completions and refused prompts; raise where more than ``limit`` of the round has no

@@ -58,7 +58,7 @@ def model_card(
     parts = [
         "\n".join([*head, "---", MARK]),
         f"# {_plain(config.get('algorithm'))} on {_plain(config.get('env'))}",
-        f"Trained from {_code(base)} with {method} on the environment {_code(config.get('env'))} for "
+        f"Trained from {'' if hub else 'the local model '}{_code(base)} with {method} on the environment {_code(config.get('env'))} for "
         f"{updates} optimizer updates.",
         _metrics(evaluations),
         "## Settings\n\n" + _table(("setting", "value"), [(n, config[n]) for n in SETTINGS if n in config]),
@@ -85,10 +85,10 @@ def _metrics(evaluations: Sequence[Mapping[str, Any]]) -> str:
     parts = []
     for split in splits:
         rows = [row for row in evaluations if str(row.get("split")) == split]
-        first, last = rows[0], rows[-1]
-        names = [name for name in METRICS if isinstance(last.get(name), int | float)]
-        head = (f"split {_plain(split)}", f"update {first.get('updates')}", f"update {last.get('updates')}")
-        parts.append(_table(head, [(METRICS[name], first.get(name), last.get(name)) for name in names]))
+        shown = [rows[0], rows[-1]] if len(rows) > 1 else rows
+        names = [name for name in METRICS if isinstance(shown[-1].get(name), int | float)]
+        head = (f"split {_plain(split)}", *(f"update {_plain(row.get('updates'))}" for row in shown))
+        parts.append(_table(head, [(METRICS[name], *(row.get(name) for row in shown)) for name in names]))
     return "## Metrics\n\n" + "\n\n".join(parts) if parts else ""
 
 
@@ -109,7 +109,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return "n/a"
-    return f"{value:.4g}" if isinstance(value, float) else _code(value)
+    return f"{value:.6g}" if isinstance(value, int | float) and not isinstance(value, bool) else _code(value)
 
 
 def _line(text: Any) -> str:

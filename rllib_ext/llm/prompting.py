@@ -10,13 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jinja2 import TemplateError
 
-from rllib_ext.errors import BadEnv
+from envs.text.task import check_messages
+from rllib_ext.errors import BadData, BadEnv
 from rllib_ext.llm.safety import encode_plain
+
+# Unicode sets these code points aside for a program's own use; no text that is meant to be read holds them.
+_OPEN, _CLOSE, _ANSWER = "\ufdd0", "\ufdd1", "\ufdd2"
+_STAND_IN = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
 
 
 class Prompting:
@@ -29,6 +36,9 @@ class Prompting:
         if tokenizer.eos_token_id is None:
             raise BadEnv("the model's tokenizer has no EOS token; a policy could never say that it is done")
         self.eos_ids: tuple[int, ...] = (int(tokenizer.eos_token_id),)
+        added = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+        self._names = sorted({*tokenizer.all_special_tokens, *added, _OPEN, _ANSWER}, key=len, reverse=True)
+        self._controls = re.compile("|".join(map(re.escape, self._names)))
 
     @property
     def vocabulary(self) -> int:
@@ -42,34 +52,37 @@ class Prompting:
 
     def prompt_ids(self, prompt: str | Sequence[dict]) -> np.ndarray | str:
         """(P,) int32 ids of a prompt, or the reason why it cannot be used."""
-        if isinstance(prompt, str):
-            ids = self._encode(prompt, add_special_tokens=True)
-        else:
-            ids = self._tokenizer.apply_chat_template(
-                list(prompt), add_generation_prompt=True, tokenize=True, return_dict=False
-            )
+        try:
+            ids = self._text_ids(prompt) if isinstance(prompt, str) else self._messages_ids(prompt)
+        except (BadData, TemplateError) as error:
+            return f"it cannot be encoded: {error}"
         if len(ids) > self.max_prompt_tokens:
-            if self._overflow == "drop":
-                return f"longer than max_prompt_tokens={self.max_prompt_tokens}"
-            ids = ids[-self.max_prompt_tokens :]
+            return f"longer than max_prompt_tokens={self.max_prompt_tokens}"
         return np.asarray(ids, dtype=np.int32) if len(ids) else "the prompt has no tokens"
 
-    def observation_ids(self, prompt: str | Sequence[dict], message: str) -> np.ndarray:
-        """(D,) int32 ids of the environment's next message, appended after a completion."""
+    def observation_ids(
+        self, prompt: str | Sequence[dict], message: str, *, finished: bool = True
+    ) -> np.ndarray:
+        """(D,) int32 ids of the environment's next message, appended after a completion.
+
+        In a chat, all that the template writes after an answer. finished: the policy wrote EOS itself, which
+        is then not written again.
+        """
         if isinstance(prompt, str):
             return np.asarray(self._encode(message, add_special_tokens=False), dtype=np.int32)
-        history = [*prompt, {"role": "assistant", "content": "."}]
-        before = self._tokenizer.apply_chat_template(history, tokenize=False)
-        after = self._tokenizer.apply_chat_template(
-            [*history, {"role": "user", "content": message}], tokenize=False, add_generation_prompt=True
-        )
-        if not after.startswith(before):
+        history = [*prompt, {"role": "assistant", "content": _ANSWER}]
+        before, _, _ = self._render(history, answer_next=False).partition(_ANSWER)
+        after = self._render([*history, {"role": "user", "content": message}], answer_next=True)
+        start, answer, rest = after.partition(_ANSWER)
+        if not answer or start != before:
             raise BadEnv(
-                "the tokenizer's chat template rewrites earlier turns when a message is added; multi-turn rollouts need a "
-                "template that only appends"
+                "the tokenizer's chat template rewrites earlier turns when a message is added; multi-turn "
+                "rollouts need a template that only appends"
             )
-        suffix = self._tokenizer(after[len(before) :], add_special_tokens=False)["input_ids"]
-        return np.asarray(suffix, dtype=np.int32)
+        closing = self._tokenizer.eos_token
+        if finished and rest.lstrip().startswith(closing):
+            rest = rest.lstrip().removeprefix(closing)
+        return np.asarray(self._rendered_ids(rest), dtype=np.int32)
 
     def text(self, token_ids: np.ndarray) -> str:
         """The completion as text, without its control tokens."""
@@ -81,3 +94,48 @@ class Prompting:
 
     def _encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         return encode_plain(self._tokenizer, [text], add_special_tokens=add_special_tokens)[0]
+
+    # ----- prompts that are text
+
+    def _text_ids(self, prompt: str) -> list[int]:
+        ids = self._encode(prompt, add_special_tokens=True)
+        return ids[-self.max_prompt_tokens :] if self._overflow == "truncate" else ids
+
+    # ----- prompts that are messages
+
+    def _messages_ids(self, prompt: Sequence[dict]) -> list[int]:
+        """Ids of a conversation. Too long: it loses its oldest exchanges, up to the next message of a user."""
+        kept = list(prompt)
+        check_messages("prompt", tuple(kept))
+        while True:
+            ids = self._rendered_ids(self._render(kept, answer_next=True))
+            opening = sum(message["role"] == "system" for message in kept[:1])
+            users = [n for n in range(opening + 1, len(kept)) if kept[n]["role"] == "user"]
+            if len(ids) <= self.max_prompt_tokens or self._overflow == "drop" or not users:
+                return ids
+            del kept[opening : users[0]]
+
+    def _render(self, messages: Sequence[dict], *, answer_next: bool) -> str:
+        """The template's text; names of control tokens in messages are replaced by stand-ins."""
+        if not self._tokenizer.chat_template:
+            raise BadEnv(
+                "the prompts are chat messages, but the model's tokenizer has no chat template; use a chat "
+                "model, or an environment whose prompts are text"
+            )
+        plain = [{**message, "content": self._hide(message["content"])} for message in messages]
+        return self._tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=answer_next)
+
+    def _hide(self, text: str) -> str:
+        if text is _ANSWER:
+            return text
+        return self._controls.sub(lambda found: f"{_OPEN}{self._names.index(found[0])}{_CLOSE}", text)
+
+    def _rendered_ids(self, rendered: str) -> list[int]:
+        """Ids of a rendered template: its own control tokens are control tokens, stand-ins are spelt out."""
+        ids: list[int] = []
+        for number, piece in enumerate(_STAND_IN.split(rendered)):
+            if number % 2:
+                ids += self._encode(self._names[int(piece)], add_special_tokens=False)
+            elif piece:
+                ids += self._tokenizer(piece, add_special_tokens=False)["input_ids"]
+        return ids

@@ -91,7 +91,7 @@ def open_model(
                 ignore_mismatched_sizes=True,  # they are judged below, by name
                 **safe,
             )
-    except AssertionError as error:  # vLLM's Transformers backend takes a model class over for a whole process
+    except AssertionError as error:  # vLLM takes the class over where it runs it through transformers
         raise BadConfig(
             f"model folder {str(folder)!r} is of an architecture that vLLM has taken over in this process "
             f"({error}); open it in a process without vLLM, or use one that vLLM runs natively, such as llama"

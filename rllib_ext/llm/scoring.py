@@ -1,7 +1,7 @@
 """Scores of finished conversations: one batch a reward object, then the rule for completions without EOS.
 
-"No score" is a value with a reason and never 0. Environments that score by themselves (plain Gymnasium ones) add up
-the rewards of their steps.
+"No score" is a value with a reason and never 0. Environments that score by themselves (plain Gymnasium ones)
+add up the rewards of their steps.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from envs.text import TextEnv
 from envs.text.rewards import as_score
 from rllib_ext.llm.conversation import Conversation
 
+# Beyond it the square of a score, as in a variance, overflows the learner's float32.
+LARGEST_SCORE = 1e18
+
 
 def score(conversations: list[Conversation]) -> dict[str, int]:
-    """Score all finished conversations, one batch a reward object. Returns reason -> count of the unscored."""
+    """Score all finished conversations, one batch a reward object. Returns reason -> number of unscored."""
     batches: dict[int, list[Conversation]] = {}
     for conversation in conversations:
         if conversation.refused is not None or conversation.unscored is not None:
@@ -33,6 +36,10 @@ def score(conversations: list[Conversation]) -> dict[str, int]:
         reward = batch[0].env.unwrapped.reward
         for conversation, outcome in zip(batch, reward.outcomes([c.sample for c in batch]), strict=True):
             conversation.score, conversation.unscored = outcome.score, outcome.reason
+    for conversation in conversations:
+        if conversation.score is not None and abs(conversation.score) > LARGEST_SCORE:
+            conversation.unscored = f"the score is beyond {LARGEST_SCORE:g}"
+            conversation.score = None
     return dict(Counter(c.unscored for c in conversations if c.unscored is not None))
 
 

@@ -67,29 +67,39 @@ def preference_rows(
 
 
 def collate_sft(rows: Sequence[Row]) -> Batch:
-    """``input_ids_BT``, ``attention_mask_BT``, ``targets_BT`` (the id that a position must predict, or
-    NO_LOSS) and ``terms``, how many positions carry loss. EOS is a target; padding is never one.
+    """A batch: ``input_ids_BT``, ``attention_mask_BT``, ``columns_C`` (where some row carries loss),
+    ``targets_BC`` (the id that a position must predict, or NO_LOSS), ``terms`` (how many do). EOS is a target,
+    padding never.
     """
     input_ids, attention_mask = pad_right([row["input_ids"] for row in rows])
     targets = torch.full_like(input_ids, NO_LOSS)
     for index, row in enumerate(rows):
         start, end = row["start"], len(row["input_ids"])
         targets[index, start - 1 : end - 1] = input_ids[index, start:end]
+    columns = (targets != NO_LOSS).any(dim=0).nonzero().squeeze(1)
     return {
         "input_ids": input_ids,
         "attention_mask": attention_mask,
-        "targets": targets,
+        "columns": columns,
+        "targets": targets[:, columns],
         "terms": (targets != NO_LOSS).sum(),
     }
 
 
 def sft_loss(model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum of -log p(target) over the positions that carry loss, in nats, and their number (detail 9)."""
-    logits_BTV = model(
-        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
+    """Sum of -log p(target) over the positions that carry loss, in nats, and their number (detail 9).
+
+    Only ``columns`` go through the output layer. Where the completion alone carries loss and rows have like
+    lengths, that is a quarter of them.
+    """
+    logits_BCV = model(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        logits_to_keep=batch["columns"],
+        use_cache=False,
     ).logits
     total = F.cross_entropy(
-        logits_BTV.flatten(0, 1).float(), batch["targets"].flatten(), ignore_index=NO_LOSS, reduction="sum"
+        logits_BCV.flatten(0, 1).float(), batch["targets"].flatten(), ignore_index=NO_LOSS, reduction="sum"
     )
     return total, batch["terms"]
 

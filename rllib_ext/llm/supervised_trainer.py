@@ -24,6 +24,7 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallb
 
 from rllib_ext.errors import BadData, NonFinite
 from rllib_ext.llm.safety import quiet_transformers
+from rllib_ext.llm.supervised_precision import attention_in_float32, wants_bfloat16
 from rllib_ext.llm.supervised_rows import Batch, Row
 from rllib_ext.llm.supervised_settings import Training
 
@@ -58,10 +59,16 @@ def train(
             "there is no pair to train on (none given, or all too long); raise max_length or mend the data"
         )
     watch = _Watch(settings, on_log)
-    with tempfile.TemporaryDirectory() as scratch, quiet_transformers():
+    on_cpu = settings.device == "cpu" or not torch.accelerator.is_available()
+    bfloat16 = wants_bfloat16(settings.precision, on_cpu)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        quiet_transformers(),
+        attention_in_float32(model, wanted=bfloat16 and on_cpu),
+    ):
         trainer = _StageTrainer(
             model=model,
-            args=_arguments(settings, scratch),
+            args=_arguments(settings, scratch, on_cpu, bfloat16),
             train_dataset=rows,
             data_collator=collate,
             callbacks=[watch],
@@ -76,7 +83,7 @@ def train(
     return TrainingRun(trainer.state.global_step, mean_loss, watch.seconds(), watch.tokens, stopped)
 
 
-def _arguments(settings: Training, scratch: str) -> TrainingArguments:
+def _arguments(settings: Training, scratch: str, on_cpu: bool, bfloat16: bool) -> TrainingArguments:
     arguments = TrainingArguments(
         output_dir=scratch,
         per_device_train_batch_size=settings.batch_size // settings.accumulation,
@@ -87,8 +94,8 @@ def _arguments(settings: Training, scratch: str) -> TrainingArguments:
         adam_epsilon=1e-5,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.grad_clip or 0.0,
-        bf16=settings.precision == "bfloat16",
-        use_cpu=settings.device == "cpu" or not torch.accelerator.is_available(),
+        bf16=bfloat16,
+        use_cpu=on_cpu,
         seed=settings.seed,
         train_sampling_strategy="group_by_length",
         logging_steps=settings.log_every,

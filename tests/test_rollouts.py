@@ -1,0 +1,315 @@
+"""The pool of rollout workers under fire: every ticket answered once, by whoever lives, or an error in time."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from scripted_worker import ScriptedWorker, weights
+
+from rllib_ext.errors import BadEnv, RllibExtError, Stalled
+from rllib_ext.llm import rollouts
+from rllib_ext.llm.requests import Ticket
+from rllib_ext.llm.rollouts import Limits, RolloutPool
+
+pytestmark = pytest.mark.timeout(60)  # a hang is a failure
+LIMITS = {"engine_start_timeout_s": 20.0, "worker_timeout_s": 20.0, "stall_timeout_s": 20.0}
+
+
+class Crew:
+    """A pool on scripted workers, what it reported, and what the workers were really asked."""
+
+    def __init__(self, ray: ModuleType, folder: Path) -> None:
+        self.ray, self.folder = ray, folder
+        self.handles: dict[int, Any] = {}
+        self.events: list[tuple[str, str]] = []
+
+    def hire(
+        self, *scripts: list[str], births: list[str] = (), restarts: int = -1, **limits: Any
+    ) -> RolloutPool:
+        actor = self.ray.remote(num_cpus=0, max_restarts=restarts)(ScriptedWorker)
+        for number, script in enumerate(scripts, start=1):
+            self.handles[number] = actor.remote(number, str(self.folder), script, list(births))
+        self.ray.get([handle.ping.remote() for handle in self.handles.values()], timeout=30)
+        budget = limits.pop("worker_restart_budget", 3)
+        return RolloutPool(
+            self.handles, Limits(**{**LIMITS, **limits}, worker_restart_budget=budget), self.report
+        )
+
+    def report(self, kind: str, detail: str) -> None:
+        self.events.append((kind, detail))
+
+    def kinds(self) -> Counter[str]:
+        return Counter(kind for kind, _ in self.events)
+
+    def asked(self, what: str = "calls", number: int | None = None) -> list[str]:
+        paths = sorted(self.folder.glob(f"{number or '*'}.{what}"))
+        return [line for path in paths for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def crew(ray_session: ModuleType, tmp_path: Path) -> Iterator[Crew]:
+    made = Crew(ray_session, tmp_path)
+    yield made
+    for handle in made.handles.values():
+        ray_session.kill(handle, no_restart=True)
+
+
+def tickets(round_index: int, chunks: int = 2, split: str = "train") -> list[Ticket]:
+    """Two prompts a ticket; the seed tells the ticket."""
+    return [
+        Ticket(
+            round=round_index,
+            chunk=chunk,
+            prompts=((0, 10 * round_index + 2 * chunk), (0, 10 * round_index + 2 * chunk + 1)),
+            samples=1,
+            temperature=1.0,
+            seed=100 * round_index + chunk,
+            split=split,
+        )
+        for chunk in range(chunks)
+    ]
+
+
+def right(answers: list[Any], asked: list[Ticket], version: int) -> bool:
+    """Every ticket's own answer, in order, made with its seed and its weights."""
+    return [answer.episodes for answer in answers] == [
+        [(ticket.seed, index, version) for _, index in ticket.prompts] for ticket in asked
+    ]
+
+
+def until(condition: Callable[[], bool], pool: RolloutPool, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the pool did not get there in time"
+        pool._wait_once()
+
+
+# ----- nothing goes wrong
+
+
+def test_answers_come_once_in_the_order_asked_for(crew: Crew) -> None:
+    pool = crew.hire([], [])
+    rounds = [tickets(number, chunks=3) for number in range(4)]
+    for version, asked in enumerate(rounds):
+        pool.submit(asked, weights(version))
+    for version in (0, 2, 3, 1):  # an evaluation may overtake
+        asked = rounds[version][::-1]
+        assert right(pool.collect(asked), asked, version)
+    calls = crew.asked()
+    assert len(calls) == 12 == len(set(calls)) and not crew.events
+    assert {line.split()[3] for line in calls} == {"0"} and pool.restarts == pool.requeued_prompts == 0
+    assert len(crew.asked(number=1)) == len(crew.asked(number=2)) == 6, "both work"
+
+
+def test_splits_do_not_answer_for_one_another(crew: Crew) -> None:
+    pool = crew.hire([])
+    train, held_out = tickets(1, split="train"), tickets(1, split="validation")
+    pool.submit(train, weights(1))
+    pool.submit(held_out, weights(2))
+    assert right(pool.collect(held_out), held_out, 2) and right(pool.collect(train), train, 1)
+
+
+def test_waiting_for_what_was_never_asked_is_an_error_and_no_hang(crew: Crew) -> None:
+    pool = crew.hire([])
+    asked = tickets(0)
+    with pytest.raises(RllibExtError, match="was never submitted"):
+        pool.collect(asked)
+    pool.submit(asked, weights())
+    pool.collect(asked)
+    with pytest.raises(RllibExtError, match="was never submitted|delivered"):
+        pool.collect(asked)
+    with pytest.raises(RllibExtError, match="submitted twice"):
+        pool.submit(asked[:1], weights())
+    pool.submit(tickets(5), weights())
+    pool.forget()
+    with pytest.raises(RllibExtError, match="was never submitted"):
+        pool.collect(tickets(5))
+
+
+def test_after_forgetting_the_same_tickets_get_new_answers(crew: Crew) -> None:
+    pool = crew.hire(["slowly"], ["slowly"])
+    asked = tickets(0, chunks=5)
+    pool.submit(asked, weights(1))
+    pool.forget()
+    pool.submit(asked, weights(2))
+    assert right(pool.collect(asked), asked, 2)
+
+
+def test_a_learner_that_takes_long_costs_no_worker(crew: Crew) -> None:
+    """Answers that have been lying there for longer than a worker may take are answers all the same."""
+    pool = crew.hire([], [], worker_timeout_s=1.0, engine_start_timeout_s=1.0)
+    for number in range(3):
+        pool.submit(tickets(number), weights())
+        time.sleep(2.2 if number == 1 else 0)
+        assert right(pool.collect(tickets(number)), tickets(number), 0)
+    assert not crew.events and pool.restarts == 0
+
+
+def test_a_second_answer_is_ignored(crew: Crew) -> None:
+    pool = crew.hire([])
+    asked = tickets(0, chunks=1)
+    pool.submit(asked, weights())
+    worker = pool._workers[0]
+    request = next(iter(worker.requests.values()))
+    (first,) = pool.collect(asked)
+    first.worker = 99
+    pool._accept(request, worker, first)  # delivered already
+    assert not pool._answers
+    again = tickets(1, chunks=1)
+    pool.submit(again, weights())
+    request = next(iter(worker.requests.values()))
+    until(lambda: bool(pool._answers), pool)
+    pool._accept(request, worker, first)  # answered already
+    assert right(pool.collect(again), again, 0)
+
+
+# ----- workers die
+
+
+@pytest.mark.parametrize("how", ["exit", "kill", "raise_"])
+def test_a_workers_death_costs_nothing(crew: Crew, how: str) -> None:
+    pool = crew.hire(["well", how], ["slowly"] * 3)
+    rounds = [tickets(number) for number in range(3)]
+    for version, asked in enumerate(rounds):
+        pool.submit(asked, weights(version))
+    for version, asked in enumerate(rounds):
+        assert right(pool.collect(asked), asked, version)
+    until(lambda: crew.kinds()["worker_replaced"] == 1, pool)
+    assert crew.kinds()["worker_died"] == pool.restarts == 1 and pool.size == 2
+    lost = {line.rsplit(" ", 3)[0] for line in crew.asked() if line.split()[3] != "0"}
+    assert pool.requeued_prompts >= 2 * len(lost) >= 2
+    for line in crew.asked():
+        kept = line.split()
+        assert kept[4] == str(100 * int(kept[1]) + int(kept[2])) and kept[5] == kept[1], (
+            "same seed and weights"
+        )
+    pids = crew.asked("births", 1)
+    assert len(pids) == 2 and pids[0] != pids[1]
+    pool.submit(tickets(9), weights(9))
+    assert right(pool.collect(tickets(9)), tickets(9), 9)
+
+
+def test_a_dead_engine_is_replaced_with_its_worker(crew: Crew) -> None:
+    pool = crew.hire(["engine_dead"])
+    pool.submit(tickets(0), weights(4))
+    assert right(pool.collect(tickets(0)), tickets(0), 4)
+    assert ("worker_died", "worker 1: EngineDead: the cache is gone") in crew.events
+    assert len(crew.asked("births")) == 2
+    order = [line.split()[2] for line in crew.asked()]
+    assert order == ["0", "0", "1"], "back to the front of the queue, in order"
+
+
+def test_a_worker_that_hangs_is_killed_and_replaced(crew: Crew) -> None:
+    pool = crew.hire(["well", "hang"], worker_timeout_s=1.0)
+    for number in range(2):
+        pool.submit(tickets(number), weights())
+    start = time.monotonic()
+    for number in range(2):
+        assert right(pool.collect(tickets(number)), tickets(number), 0)
+    assert time.monotonic() - start < 15
+    assert crew.kinds() == {"worker_died": 1, "prompts_requeued": 1, "worker_replaced": 1}
+    assert "no answer within 1 s" in crew.events[0][1]
+
+
+def test_a_worker_that_died_while_idle_is_noticed_and_its_work_moves(crew: Crew) -> None:
+    pool = crew.hire([], [])
+    crew.ray.kill(crew.handles[1], no_restart=True)
+    for number in range(3):
+        pool.submit(tickets(number), weights())
+        assert right(pool.collect(tickets(number)), tickets(number), 0)
+    until(lambda: pool.size == 1, pool)
+    assert crew.kinds()["worker_given_up"] == 1
+
+
+# ----- workers die too often
+
+
+def test_a_worker_that_keeps_dying_is_given_up_and_the_others_go_on(crew: Crew) -> None:
+    pool = crew.hire(["exit"] * 9, ["slowly"] * 40, worker_restart_budget=1)
+    for number in range(40):
+        pool.submit(tickets(number), weights())
+        assert right(pool.collect(tickets(number)), tickets(number), 0)
+        if pool.size == 1:
+            break
+    assert pool.size == 1 and crew.kinds()["worker_given_up"] == 1 and pool.restarts == 2
+    assert "2 failures within an hour" in dict(crew.events)["worker_given_up"]
+
+
+def test_nobody_left_is_said_at_once_and_by_name(crew: Crew) -> None:
+    pool = crew.hire(["kill"], ["exit"], worker_restart_budget=0)
+    pool.submit(tickets(0), weights())
+    start = time.monotonic()
+    with pytest.raises(Stalled, match=r"worker 1 gone.*worker 2 gone.*rllib-ext resume") as error:
+        pool.collect(tickets(0))
+    assert time.monotonic() - start < 10 and error.value.exit_code == 4
+    with pytest.raises(Stalled):
+        pool.collect(tickets(0))
+
+
+def test_an_actor_that_may_not_restart_is_given_up(crew: Crew) -> None:
+    pool = crew.hire(["exit"], restarts=0)
+    pool.submit(tickets(0), weights())
+    with pytest.raises(Stalled, match="worker 1 gone"):
+        pool.collect(tickets(0))
+
+
+def test_nobody_comes_back_in_time(crew: Crew) -> None:
+    pool = crew.hire(["exit"], births=["well", "hang"], stall_timeout_s=1.5)
+    pool.submit(tickets(0), weights())
+    start = time.monotonic()
+    with pytest.raises(Stalled, match="worker 1 returning"):
+        pool.collect(tickets(0))
+    assert 1.5 < time.monotonic() - start < 10
+
+
+def test_a_restart_that_hangs_is_a_failure_too(crew: Crew) -> None:
+    pool = crew.hire(["exit"], births=["well", "hang"], engine_start_timeout_s=2.0)
+    pool.submit(tickets(0), weights())
+    assert right(pool.collect(tickets(0)), tickets(0), 0)
+    assert pool.restarts == 2 and len(crew.asked("births")) == 3
+    assert any("did not come back within 2 s" in detail for _, detail in crew.events)
+
+
+# ----- answers that are wrong, and errors that are the user's
+
+
+@pytest.mark.parametrize("how", ["wrong_digest", "wrong_version"])
+def test_answers_of_other_weights_are_asked_again(crew: Crew, how: str) -> None:
+    pool = crew.hire([how])
+    pool.submit(tickets(0), weights(3))
+    assert right(pool.collect(tickets(0)), tickets(0), 3)
+    assert crew.kinds()["weight_digest_mismatch"] == 1 and pool.requeued_prompts >= 2
+    assert [line.split()[2] for line in crew.asked()].count("0") == 2
+
+
+def test_an_error_of_the_package_comes_through_as_itself(crew: Crew) -> None:
+    pool = crew.hire(["bad_env"])
+    pool.submit(tickets(0), weights())
+    with pytest.raises(BadEnv, match="^observation is a number$") as error:
+        pool.collect(tickets(0))
+    assert type(error.value) is BadEnv and not crew.events
+
+
+def test_a_ticket_that_breaks_every_worker_is_named(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollouts, "_ATTEMPTS", 2)
+    pool = crew.hire(["raise_"], ["raise_"])
+    pool.submit(tickets(3, chunks=1), weights())
+    with pytest.raises(RllibExtError, match=r"prompts \[30, 31\] of round 3 failed 2 times.*KeyError"):
+        pool.collect(tickets(3, chunks=1))
+
+
+def test_stopping_ends_everybody(crew: Crew) -> None:
+    pool = crew.hire([], ["hang"])
+    pool.submit(tickets(0), weights())
+    start = time.monotonic()
+    pool.stop()
+    assert time.monotonic() - start < 10
+    for handle in crew.handles.values():
+        with pytest.raises(crew.ray.exceptions.RayActorError):
+            crew.ray.get(handle.ping.remote(), timeout=10)
