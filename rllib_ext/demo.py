@@ -49,14 +49,22 @@ def main(argv: list[str] | None = None) -> int:
     export = folder / "model"
     _command(["export", str(run), "--to", str(export)])
     _say(f"done in {time.monotonic() - began:.0f} s")
-    print(json.dumps({**_headline(run), "report": str(run / "report" / "report.html"), "export": str(export)}))
+    print(
+        json.dumps({**_headline(run), "report": str(run / "report" / "report.html"), "export": str(export)})
+    )
     return 0
 
 
 def supervised_start(folder: Path, seconds: float) -> Path:
     """Tokenizer, model and SFT warm start; the folder of the model."""
     from envs.text import Docstrings
-    from rllib_ext.llm.from_scratch import build_causal_lm, causal_lm_config, count_parameters, save_model, train_tokenizer
+    from rllib_ext.llm.from_scratch import (
+        build_causal_lm,
+        causal_lm_config,
+        count_parameters,
+        save_model,
+        train_tokenizer,
+    )
     from rllib_ext.llm.supervised import run_sft
 
     _say("reading the docstrings of installed packages")
@@ -79,6 +87,7 @@ def supervised_start(folder: Path, seconds: float) -> Path:
         lr=2e-3,
         warmup_steps=20,
         grad_clip=1.0,
+        precision="auto",
         log_every=100,
         on_log=lambda entry: _say(f"  step {entry['step']}: loss {entry['loss']:.2f}"),
     )
@@ -142,7 +151,9 @@ def _fresh(folder: Path) -> Path:
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m rllib_ext.demo", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--folder", default="runs", help="where the demo's folder goes; an older demo there is replaced")
+    parser.add_argument(
+        "--folder", default="runs", help="where the demo's folder goes; an older demo there is replaced"
+    )
     parser.add_argument("--updates", type=int, default=128, help="optimizer updates of online DPO")
     parser.add_argument("--sft-seconds", type=float, default=170.0, help="length of the supervised start")
     return parser.parse_args(argv)

@@ -5,6 +5,7 @@ Imported by the actors' processes, which should start quickly: nothing heavy at 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -21,13 +22,24 @@ def weights(version: int = 0) -> Any:
 
 
 class ScriptedWorker:
-    """``script[n]`` says what the n-th call of ``rollout`` does, ``births[n]`` what the n-th start does; then all
-    goes well. Both counts are kept in ``folder``, so that a restarted process goes on where the dead one was."""
+    """Does what ``assignment.json`` in its home says of its number.
 
-    def __init__(self, number: int, folder: str, script: list[str], births: list[str]) -> None:
-        self.number, self.folder, self.script = number, Path(folder), script
+    scripts[n] is what the n-th call of ``rollout`` does, births[n] what the n-th start does; after that all goes
+    well. Both counts are those of notes in the folder of the assignment, so that a restarted process goes on
+    where the dead one was, and a new assignment begins anew.
+    """
+
+    def __init__(self, number: int, home: str) -> None:
+        self.number, self.home = number, Path(home)
         born = self._note("births", str(os.getpid()))
-        getattr(self, births[born] if born < len(births) else "well")()
+        self._do(self._assignment()["births"], born, None)
+
+    def _assignment(self) -> dict[str, Any]:
+        return json.loads((self.home / "assignment.json").read_text())
+
+    def _do(self, script: list[str], number: int, answer: Rollout | None) -> None:
+        if number < len(script):
+            getattr(self, script[number])(answer)
 
     def ping(self) -> int:
         return os.getpid()
@@ -39,7 +51,7 @@ class ScriptedWorker:
         line = (
             f"{ticket.split} {ticket.round} {ticket.chunk} {ticket.attempt} {ticket.seed} {weights.version}"
         )
-        call = self._note("calls", line)
+        call, script = self._note("calls", line), self._assignment()["scripts"][str(self.number)]
         answer = Rollout(
             ticket=ticket,
             worker=self.number,
@@ -49,12 +61,12 @@ class ScriptedWorker:
             spans=[],
             tokens=0,
         )
-        getattr(self, self.script[call] if call < len(self.script) else "well")(answer)
+        self._do(script, call, answer)
         return answer
 
     def _note(self, what: str, line: str) -> int:
         """Write a line down; returns how many there were before it."""
-        path = self.folder / f"{self.number}.{what}"
+        path = Path(self._assignment()["folder"]) / f"{self.number}.{what}"
         before = len(path.read_text().splitlines()) if path.exists() else 0
         with path.open("a") as file:
             file.write(line + "\n")
@@ -62,30 +74,30 @@ class ScriptedWorker:
 
     # ----- what a script can say
 
-    def well(self, answer: Rollout | None = None) -> None:
+    def well(self, answer: Rollout | None) -> None:
         pass
 
-    def slowly(self, answer: Rollout | None = None) -> None:
+    def slowly(self, answer: Rollout | None) -> None:
         time.sleep(0.5)
 
-    def hang(self, answer: Rollout | None = None) -> None:
+    def hang(self, answer: Rollout | None) -> None:
         time.sleep(1000)
 
-    def exit(self, answer: Rollout | None = None) -> None:
+    def exit(self, answer: Rollout | None) -> None:
         os._exit(1)
 
-    def kill(self, answer: Rollout | None = None) -> None:
+    def kill(self, answer: Rollout | None) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def raise_(self, answer: Rollout | None = None) -> None:
+    def raise_(self, answer: Rollout | None) -> None:
         raise KeyError("a defect of somebody's environment")
 
-    def bad_env(self, answer: Rollout | None = None) -> None:
+    def bad_env(self, answer: Rollout | None) -> None:
         from envs.errors import BadEnv
 
         raise BadEnv("observation is a number")
 
-    def engine_dead(self, answer: Rollout | None = None) -> None:
+    def engine_dead(self, answer: Rollout | None) -> None:
         from rllib_ext.llm.engine import EngineDead
 
         raise EngineDead("the cache is gone")

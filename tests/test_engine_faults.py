@@ -78,7 +78,10 @@ def reward_that_fails_sometimes(prompt, completion, reference):
 def test_unscored_completions_are_left_out_and_counted(ray_session, model, tmp_path):
     """E1, E4: a failing reward gives no score; the completion enters no pair, and the reason is in the events."""
     config = tiny_config(
-        model, max_unscored_share=0.9, prompts_per_minibatch=16, env_config={"reward": reward_that_fails_sometimes}
+        model,
+        max_unscored_share=0.9,
+        prompts_per_minibatch=16,
+        env_config={"reward": reward_that_fails_sometimes},
     )
     with running(config, tmp_path) as algorithm:
         results = [algorithm.train() for _ in range(3)]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 
-
-
 def test_a_registered_name_trains_in_tune_from_a_plain_dictionary(ray_session, tmp_path):
     """``tune.Tuner("AsyncOnlineDPO", param_space=...)`` trains two iterations, writes the run's files, checkpoints."""
     from ray import tune

@@ -47,8 +47,8 @@ class RunSettings:
 
     def build(self, run_folder: Path) -> Any:
         """The ``AlgorithmConfig``, validated."""
-        for name in ("ray", "ray.rllib", "ray.tune"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        for name in ("ray.rllib", "ray.tune"):  # what they report as errors comes as exceptions and events
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         value = self.values
         knobs = {name: value[name] for name in knobs_of(self.algorithm) if name not in RUN_KNOBS}
         config = config_class(self.algorithm)()  # type: ignore[call-arg]
@@ -59,7 +59,7 @@ class RunSettings:
             num_gpus_per_env_runner=value["num_gpus_per_env_runner"],
         )
         config.learners(num_learners=value["num_learners"], num_gpus_per_learner=value["num_gpus_per_learner"])
-        config.debugging(seed=value["seed"], log_level="ERROR")
+        config.debugging(seed=value["seed"], log_level="CRITICAL")
         config.evaluation(evaluation_interval=value["evaluation_interval"])
         config.training(**knobs, run_folder=str(run_folder))
         config.validate()

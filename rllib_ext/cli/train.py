@@ -67,7 +67,9 @@ def settings_of(options: Namespace) -> tuple[RunSettings, bool]:
     settings = resolve(
         options.algorithm, env, json_values(assignments(options.env_set, "--env-set")), chosen
     )
-    needs_model = bool(options.smoke and not settings.values["model"])
+    needs_model = not settings.values["model"]
+    if needs_model and not options.smoke:
+        raise BadConfig("no model: add --set model=<hub name or folder of a causal LM>, or try --smoke")
     return _with_evaluations(settings, options, "evaluation_interval" in chosen), needs_model
 
 

@@ -91,7 +91,7 @@ class Training:
 
 def _nothing_to_learn(rounds: int) -> Stalled:
     return Stalled(
-        f"{rounds} rounds in a row gave no update: all completions of a prompt get the same score, or none. "
-        "Look at samples.jsonl and at reward/tied_share; raise samples_per_prompt or temperature, start from "
-        "a model that knows the task, or set missing_eos='keep' if completions never end"
+        f"{rounds} rounds in a row gave no update: the completions of a prompt all get the same score, or no "
+        "prompt can be used (events.jsonl says which). Raise samples_per_prompt or temperature, start from a "
+        "model that knows the task, set missing_eos=keep if completions never end, or raise max_prompt_tokens"
     )

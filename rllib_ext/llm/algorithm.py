@@ -30,9 +30,10 @@ from rllib_ext.llm.evaluation import Evaluation
 from rllib_ext.llm.journal import Journal
 from rllib_ext.llm.ledger import PromptLedger
 from rllib_ext.llm.requests import Rollout, Ticket
-from rllib_ext.llm.rollouts import Limits, RolloutPool, creation_error
+from rllib_ext.llm.rollouts import Limits, RolloutPool
 from rllib_ext.llm.threads import set_learner_threads
 from rllib_ext.llm.weights import PublishedWeights
+from rllib_ext.llm.workers import creation_error
 from rllib_ext.runtime.seeding import SeedTree
 
 _LEARNER_TIMEOUT_S = 600.0
@@ -49,7 +50,9 @@ class LLMAlgorithm(Algorithm):
 
     @classmethod
     def _should_create_evaluation_env_runners(cls, eval_config: Any) -> bool:
-        return False  # evaluations share the rollout workers: an engine is too large to keep a second one idle
+        return (
+            False  # evaluations share the rollout workers: an engine is too large to keep a second one idle
+        )
 
     def setup(self, config: Any) -> None:
         try:
@@ -63,13 +66,19 @@ class LLMAlgorithm(Algorithm):
             dict(self.env_runner_group._worker_manager.actors()), self._limits(), self.journal.event
         )
         self.facts = self.env_runner_group.foreach_env_runner(
-            lambda runner: runner.facts(), local_env_runner=False, timeout_seconds=self.config.engine_start_timeout_s
+            lambda runner: runner.facts(),
+            local_env_runner=False,
+            timeout_seconds=self.config.engine_start_timeout_s,
         )[0]
-        self.ledger = PromptLedger(self.facts.num_prompts, self.config.prompts_per_round, self.config.run_seed)
+        self.ledger = PromptLedger(
+            self.facts.num_prompts, self.config.prompts_per_round, self.config.run_seed
+        )
         self.round = 0  # the round that is learnt from next
         self.submitted = 0  # the round that is submitted next
         self.minibatches = 0
-        self.counters = dict.fromkeys(("updates", "prompts", "completions", "tokens", "dropped_stale", "skipped"), 0)
+        self.counters = dict.fromkeys(
+            ("updates", "prompts", "completions", "tokens", "dropped_stale", "skipped"), 0
+        )
         self.evaluator = Evaluation(self)
         self._published: PublishedWeights | None = None
         self.publish_s = 0.0

@@ -28,12 +28,15 @@ class HFEngine:
         self,
         model: str,
         *,
+        revision: str | None = None,
         dtype: str = "float32",
         context_length: int,
         batch_size: int = 256,
         device: str = "cpu",
     ) -> None:
-        self.model = open_causal_lm(model, dtype=dtype).to(device).eval().requires_grad_(False)
+        self.model = (
+            open_causal_lm(model, dtype=dtype, revision=revision).to(device).eval().requires_grad_(False)
+        )
         self.device = torch.device(device)
         self.context_length = context_length
         self.batch_size = batch_size

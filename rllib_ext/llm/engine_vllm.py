@@ -56,6 +56,7 @@ class VLLMEngine:
         self,
         model: str,
         *,
+        revision: str | None = None,
         dtype: str = "float32",
         context_length: int,
         max_sequences: int = 128,
@@ -63,11 +64,11 @@ class VLLMEngine:
         gpu_memory_utilization: float = 0.9,
         seed: int = 0,
     ) -> None:
-        check_model_folder(model)
+        folder = check_model_folder(model, revision)  # vLLM gets the judged folder, never a name to fetch
         self._vllm = _import_vllm(kv_cache_gib)
         self.context_length = context_length
         self._llm = self._vllm.LLM(
-            model=model,
+            model=str(folder),
             dtype=dtype,
             seed=seed,
             max_model_len=context_length,
@@ -88,9 +89,13 @@ class VLLMEngine:
         runner = self._llm.llm_engine.model_executor.driver_worker.worker.model_runner
         runner.reload_weights(weights_iterator=iter(unpack(snapshot).items()))
         if not self._llm.reset_prefix_cache():
-            raise EngineDead("vLLM refused to drop its prefix cache after new weights: requests are still running")
+            raise EngineDead(
+                "vLLM refused to drop its prefix cache after new weights: requests are still running"
+            )
 
-    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[list[Generated] | Refused]:
+    def generate(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling
+    ) -> list[list[Generated] | Refused]:
         results: list[list[Generated] | Refused | None] = [
             refusal(
                 prompt,
@@ -101,7 +106,9 @@ class VLLMEngine:
             for prompt in prompts
         ]
         accepted = [row for row, refused in enumerate(results) if refused is None]
-        for row, result in zip(accepted, self._complete([prompts[i] for i in accepted], sampling), strict=True):
+        for row, result in zip(
+            accepted, self._complete([prompts[i] for i in accepted], sampling), strict=True
+        ):
             results[row] = result
         return [result if result is not None else Refused("nothing was generated") for result in results]
 
@@ -149,4 +156,6 @@ def _generated(completion: Any) -> Generated:
     logps = np.asarray(completion.logprobs.logprobs, dtype=np.float32)
     if logps.shape != (length,):
         raise EngineDead(f"vLLM returned {logps.shape} log-probabilities for {length} tokens")
-    return Generated(np.asarray(completion.token_ids, dtype=np.int32), logps, completion.finish_reason == "stop")
+    return Generated(
+        np.asarray(completion.token_ids, dtype=np.int32), logps, completion.finish_reason == "stop"
+    )

@@ -27,12 +27,14 @@ from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.checkpoints import Checkpointable
 
-from envs.text import Sample, TextEnv
+from envs.text import TextEnv
 from rllib_ext.errors import RllibExtError
 from rllib_ext.llm import conversation as talk
 from rllib_ext.llm import scoring
 from rllib_ext.llm.engine import Engine, EngineDead, Sampling
+from rllib_ext.llm.engine_start import start_engine
 from rllib_ext.llm.environments import HELD_OUT_SEEDS, make_environment
+from rllib_ext.llm.episodes import ReferenceScores, episode_of
 from rllib_ext.llm.prompting import Prompting
 from rllib_ext.llm.requests import Rollout, Ticket, WorkerFacts
 from rllib_ext.llm.safety import open_tokenizer
@@ -54,35 +56,14 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
             overflow=self.config.prompt_overflow,
         )
         self._prototypes: dict[str, gym.Env] = {}
-        self._reference_scores: dict[tuple[str, int], float | None] = {}
+        self._references = ReferenceScores()
         self.version = -1
         self.digest = ""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
-        self._starting: Future[Engine] = self._thread.submit(self._start_engine)
+        self._starting: Future[Engine] = self._thread.submit(start_engine, self.config)
         self.make_env()
 
     # ----- construction
-
-    def _start_engine(self) -> Engine:
-        config = self.config
-        if config.engine_threads:
-            torch.set_num_threads(config.engine_threads)
-        common = {"dtype": config.engine_dtype, "context_length": config.context_length}
-        if config.engine == "hf":
-            from rllib_ext.llm.engine_hf import HFEngine
-
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            return HFEngine(config.language_model, batch_size=config.engine_sequences, device=device, **common)
-        from rllib_ext.llm.engine_vllm import VLLMEngine
-
-        return VLLMEngine(
-            config.language_model,
-            max_sequences=config.engine_sequences,
-            kv_cache_gib=config.kv_cache_gib,
-            gpu_memory_utilization=config.gpu_memory_utilization,
-            seed=config.run_seed,
-            **common,
-        )
 
     @property
     def engine(self) -> Engine:
@@ -104,7 +85,11 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
 
     def _make_instance(self, split: str) -> gym.Env:
         prototype = self._prototype(split)
-        return prototype.unwrapped.spawn() if isinstance(prototype.unwrapped, TextEnv) else copy.deepcopy(prototype)
+        return (
+            prototype.unwrapped.spawn()
+            if isinstance(prototype.unwrapped, TextEnv)
+            else copy.deepcopy(prototype)
+        )
 
     def _prompts(self, ticket: Ticket) -> list[tuple[int, int]]:
         """The ticket's prompts; a held-out split smaller than the evaluation asks for gives what it has."""
@@ -132,6 +117,31 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
             self._thread.submit(self._load, engine, weights).result(timeout=2 * _FETCH_TIMEOUT_S)
             spans.append(("publish", start, time.time()))
         start = time.time()
+        conversations, refused = self._play(ticket, engine)
+        middle = time.time()
+        failures = scoring.score(conversations)
+        for item in conversations:
+            scoring.settle_missing_eos(item, self.config.missing_eos, self.config.missing_eos_penalty)
+        usable = [item for item in conversations if item.refused is None]
+        if ticket.split != "train":
+            self._references.add(usable, getattr(self._prototype(ticket.split).unwrapped, "reward", None))
+        spans += [("generate", start, middle), ("score", middle, time.time())]
+        return Rollout(
+            ticket=ticket,
+            worker=self.worker_index or 0,
+            version=self.version,
+            digest=self.digest,
+            episodes=[episode_of(item, self.version) for item in usable],
+            spans=spans,
+            tokens=sum(len(turn.token_ids) for item in usable for turn in item.turns),
+            refused=refused
+            | {item.index: item.refused for item in conversations if item.refused is not None},
+            failures=failures,
+            tracebacks=list(getattr(getattr(self.env.unwrapped, "reward", None), "tracebacks", {}).values()),
+        )
+
+    def _play(self, ticket: Ticket, engine: Engine) -> tuple[list[talk.Conversation], dict[int, str]]:
+        """The ticket's conversations, finished, and the prompts that could not be used with the reason."""
         conversations, refused = talk.open_conversations(
             lambda: self._make_instance(ticket.split),
             self._prompting,
@@ -140,32 +150,17 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
             seed_offset=0 if ticket.split == "train" else HELD_OUT_SEEDS,
         )
         sampling = Sampling(
-            ticket.temperature, self.config.max_new_tokens, ticket.samples, ticket.seed, self._prompting.eos_ids
+            ticket.temperature,
+            self.config.max_new_tokens,
+            ticket.samples,
+            ticket.seed,
+            self._prompting.eos_ids,
         )
-        self._thread.submit(
+        work = self._thread.submit(
             talk.play, conversations, engine, self._prompting, sampling, self.config.max_turns
-        ).result()
-        middle = time.time()
-        failures = scoring.score(conversations)
-        for item in conversations:
-            scoring.settle_missing_eos(item, self.config.missing_eos, self.config.missing_eos_penalty)
-        spans += [("generate", start, middle), ("score", middle, time.time())]
-        refused |= {item.index: item.refused for item in conversations if item.refused is not None}
-        usable = [item for item in conversations if item.refused is None]
-        if ticket.split != "train":
-            self._score_references(usable, ticket.split)
-        return Rollout(
-            ticket=ticket,
-            worker=self.worker_index or 0,
-            version=self.version,
-            digest=self.digest,
-            episodes=[self._episode(item) for item in usable],
-            spans=spans,
-            tokens=sum(len(turn.token_ids) for item in usable for turn in item.turns),
-            refused=refused,
-            failures=failures,
-            tracebacks=self._tracebacks(),
         )
+        work.result(timeout=self.config.worker_timeout_s)
+        return conversations, refused
 
     def _load(self, engine: Engine, weights: PublishedWeights) -> None:
         snapshot = ray.get(weights.ref[0], timeout=_FETCH_TIMEOUT_S)
@@ -178,59 +173,26 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
         engine.load_weights(snapshot)
         self.version, self.digest = snapshot.version, digest
 
-    def _score_references(self, conversations: list[talk.Conversation], split: str) -> None:
-        """Put the score of each prompt's reference text beside the completion's, for win rates. Cached a prompt."""
-        reward = getattr(self._prototype(split).unwrapped, "reward", None)
-        if reward is None or getattr(reward, "compares_with_reference", False):
-            return
-        missing = {
-            item.index: item.sample.task
-            for item in conversations
-            if (split, item.index) not in self._reference_scores and item.sample and item.sample.task.reference
-        }
-        samples = [Sample(task, task.reference, (task.reference,)) for task in missing.values()]
-        for index, outcome in zip(missing, reward.outcomes(samples) if samples else [], strict=True):
-            self._reference_scores[split, index] = outcome.score
-        for item in conversations:
-            item.info = {**item.info, "reference_score": self._reference_scores.get((split, item.index))}
-
-    def _episode(self, item: talk.Conversation) -> SingleAgentEpisode:
-        """One finished conversation as an RLlib episode. The score is the last step's reward (NaN: unscored)."""
-        rewards = [0.0] * (len(item.turns) - 1) + [float("nan") if item.score is None else item.score]
-        identity = {"epoch": item.epoch, "index": item.index}
-        info = {**item.info, **identity, "score": item.score, "unscored": item.unscored}
-        return SingleAgentEpisode(
-            observations=[*(turn.observation for turn in item.turns), item.final_observation],
-            actions=[turn.text for turn in item.turns],
-            rewards=rewards,
-            infos=[{} for _ in item.turns] + [info],
-            terminated=not item.truncated,
-            truncated=item.truncated,
-            extra_model_outputs={
-                "observation_ids": [turn.observation_ids for turn in item.turns],
-                "token_ids": [turn.token_ids for turn in item.turns],
-                "action_logp": [turn.logps for turn in item.turns],
-                "weights_seq_no": [self.version] * len(item.turns),
-                "finished": [turn.finished for turn in item.turns],
-            },
-            len_lookback_buffer=0,
-        )
-
-    def _tracebacks(self) -> list[str]:
-        reward = getattr(self.env.unwrapped, "reward", None)
-        return list(getattr(reward, "tracebacks", {}).values())
-
     # ----- RLlib's EnvRunner contract
 
     def sample(
-        self, *, num_timesteps: int | None = None, num_episodes: int | None = None, explore: bool = True, **_: Any
+        self,
+        *,
+        num_timesteps: int | None = None,
+        num_episodes: int | None = None,
+        explore: bool = True,
+        **_: Any,
     ) -> list[SingleAgentEpisode]:
         """Episodes from random prompts under the weights that are being served."""
         if self.version < 0:
-            raise RllibExtError("sample() before any weights were set; call set_state() or rollout(ticket, weights)")
+            raise RllibExtError(
+                "sample() before any weights were set; call set_state() or rollout(ticket, weights)"
+            )
         count = num_episodes or num_timesteps or self.config.prompts_per_minibatch
         size = self.facts().num_prompts or 2**31 - 1
-        draws = np.random.default_rng((self.config.run_seed, self.worker_index or 0, self.num_env_steps_sampled_lifetime))
+        draws = np.random.default_rng(
+            (self.config.run_seed, self.worker_index or 0, self.num_env_steps_sampled_lifetime)
+        )
         ticket = Ticket(
             round=0,
             chunk=0,

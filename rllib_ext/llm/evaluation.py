@@ -74,7 +74,9 @@ class Evaluation:
         values = np.array([info["score"] for info in scored], dtype=np.float64)
         return {
             "reward_mean": float(values.mean()) if values.size else float("nan"),
-            "reward_se": float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 1 else float("nan"),
+            "reward_se": float(values.std(ddof=1) / np.sqrt(values.size))
+            if values.size > 1
+            else float("nan"),
             "n": int(values.size),
             "unscored": len(infos) - int(values.size),
             **self._win_rate(scored),

@@ -40,7 +40,9 @@ def export_checkpoint(checkpoint: Path | str, config: Mapping[str, Any], to: Pat
     require_pinned(config["model"], config["revision"])
     loaded = checkpoints.load(checkpoint)
     if "model" not in loaded.tensors:
-        raise CheckpointCorrupt(f"{checkpoint} holds no model; it was not written by a language-model algorithm")
+        raise CheckpointCorrupt(
+            f"{checkpoint} holds no model; it was not written by a language-model algorithm"
+        )
     module = CausalLMModule(model_config={name: config[name] for name in _MODULE_SETTINGS})
     module.set_state(loaded.tensors["model"])
     run = checkpoint.resolve().parent.parent
@@ -70,7 +72,9 @@ def _target(to: Path | str) -> Path:
     card = folder / CARD
     earlier = card.is_file() and MARK in card.read_text(encoding="utf-8", errors="replace")
     if folder.is_dir() and any(folder.iterdir()) and not earlier:
-        raise BadConfig(f"{folder} is not empty and holds no earlier export; give a folder that does not exist yet")
+        raise BadConfig(
+            f"{folder} is not empty and holds no earlier export; give a folder that does not exist yet"
+        )
     return folder
 
 
@@ -83,9 +87,13 @@ def _write(
     tokenizer = _tokenizer(source)
     generation = model.generation_config
     generation.eos_token_id = generation.eos_token_id or tokenizer.eos_token_id
-    generation.pad_token_id = generation.pad_token_id if generation.pad_token_id is not None else tokenizer.pad_token_id
+    generation.pad_token_id = (
+        generation.pad_token_id if generation.pad_token_id is not None else tokenizer.pad_token_id
+    )
     save_model(model, tokenizer, to)
-    card = model_card(config, updates, _run_facts(run), [row for row in _evaluations(run) if _at(row) <= updates])
+    card = model_card(
+        config, updates, _run_facts(run), [row for row in _evaluations(run) if _at(row) <= updates]
+    )
     (to / CARD).write_text(card, encoding="utf-8")
     return to
 

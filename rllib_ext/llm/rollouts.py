@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -21,26 +21,14 @@ from rllib_ext.errors import RllibExtError, Stalled
 from rllib_ext.llm.engine import EngineDead
 from rllib_ext.llm.requests import Rollout, Ticket
 from rllib_ext.llm.weights import PublishedWeights
-from rllib_ext.llm.workers import Request, Worker
+from rllib_ext.llm.workers import Limits, Request, Worker
 
 _QUEUED_PER_WORKER = 2  # one being played, one waiting, so that a worker never idles between rounds
 _ATTEMPTS = 5
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Seconds, and restarts an hour; the knobs of the same names explain them."""
-
-    engine_start_timeout_s: float
-    worker_timeout_s: float
-    stall_timeout_s: float
-    worker_restart_budget: int
-
-
 class RolloutPool:
-    """handles: worker number -> actor handle of a VLLMEnvRunner. report(event, detail) is told of every
-    fault.
-    """
+    """handles: worker number -> actor handle of a VLLMEnvRunner. report(event, detail) hears of faults."""
 
     def __init__(
         self,
@@ -66,23 +54,36 @@ class RolloutPool:
 
     def submit(self, tickets: Iterable[Ticket], weights: PublishedWeights) -> None:
         """Queue tickets, to be played with exactly these weights, in order."""
-        self._queue.extend(Request(ticket, weights) for ticket in tickets)
+        requests = [Request(ticket, weights) for ticket in tickets]
+        known = self._under_way() | self._answers.keys() | self._delivered
+        for request in requests:
+            if request.ticket.key in known:
+                raise RllibExtError(
+                    f"the ticket {request.ticket.key} (split, round, chunk) was submitted twice; this is a "
+                    "defect of the scheduler, please report it"
+                )
+        self._queue.extend(requests)
         self._dispatch()
 
     def collect(self, tickets: Iterable[Ticket]) -> list[Rollout]:
-        """Wait until all of these tickets are answered; answers in their order. Raises Stalled and what
-        workers raise.
-        """
+        """Wait for the answers to these tickets, in their order. Raises Stalled and what workers raise."""
         keys = [ticket.key for ticket in tickets]
-        while not all(key in self._answers for key in keys):
+        while missing := {key for key in keys if key not in self._answers}:
+            if unasked := missing - self._under_way():
+                raise RllibExtError(
+                    f"the ticket {min(unasked)} (split, round, chunk) was never submitted, or its answer was "
+                    "delivered before; this is a defect of the scheduler, please report it"
+                )
             self._wait_once()
         self._delivered.update(keys)
         return [self._answers.pop(key) for key in keys]
 
+    def _under_way(self) -> set[tuple[str, int, int]]:
+        asked = [*self._queue, *(request for worker in self._workers for request in worker.requests.values())]
+        return {request.ticket.key for request in asked}
+
     def forget(self) -> None:
-        """Drop everything that is queued, under way or unclaimed (after a restore: it belongs to another
-        past).
-        """
+        """Drop all that is queued, under way or unclaimed: after a restore it belongs to another past."""
         self._queue.clear()
         self._answers.clear()
         for worker in self._workers:
@@ -103,9 +104,12 @@ class RolloutPool:
         self._dispatch()
         owners = {ref: worker for worker in self._workers for ref in worker.requests}
         if owners:
-            ready, _ = ray.wait(list(owners), num_returns=1, timeout=0.5)
+            ray.wait(list(owners), num_returns=1, timeout=0.5, fetch_local=False)
+            # All that has come, before anybody is called late: the driver may have been away for long.
+            ready, _ = ray.wait(list(owners), num_returns=len(owners), timeout=0, fetch_local=False)
             for ref in ready:
-                self._receive(ref, owners[ref])
+                if ref in owners[ref].requests:  # else its worker was lost a moment ago
+                    self._receive(ref, owners[ref])
         else:
             time.sleep(0.1)
         self._supervise()
@@ -124,11 +128,7 @@ class RolloutPool:
             if isinstance(cause, RllibExtError) and not isinstance(cause, EngineDead):
                 raise cause from error
             self._lose(worker, f"{type(cause).__name__}: {cause}", kill=True)
-        except (
-            ray.exceptions.RayActorError,
-            ray.exceptions.ObjectLostError,
-            ray.exceptions.GetTimeoutError,
-        ) as error:
+        except ray.exceptions.RayError as error:  # the actor died, or its answer was lost
             self._lose(worker, str(error).splitlines()[0], kill=False)
         else:
             self._accept(worker.answered(ref), worker, rollout)
@@ -144,7 +144,8 @@ class RolloutPool:
                 f"worker {worker.number} served version {rollout.version} ({rollout.digest}) instead of "
                 f"{request.weights.version} ({request.weights.digest}); its prompts are asked again",
             )
-            self._requeue([request], "served other weights than asked for")
+            self._lose(worker, "it served other weights than asked for", kill=True)
+            self._requeue([request], "other weights were served than asked for")
             return
         self._answers[key] = rollout
 
@@ -165,10 +166,11 @@ class RolloutPool:
             ticket = request.ticket
             if ticket.attempt + 1 >= _ATTEMPTS:
                 raise RllibExtError(
-                    f"prompts {[index for _, index in ticket.prompts][:8]}... of round {ticket.round} failed {_ATTEMPTS} "
-                    f"times, last because a worker {why}; look at these prompts, or at the workers' memory"
+                    f"prompts {[index for _, index in ticket.prompts]} of round {ticket.round} ({ticket.split}) "
+                    f"failed {_ATTEMPTS} times, the last time because: {why}. Look at these prompts, at the "
+                    "environment and at the workers' memory; events.jsonl has every failure"
                 )
-            again = Ticket(**{**vars(ticket), "attempt": ticket.attempt + 1})
+            again = replace(ticket, attempt=ticket.attempt + 1)
             self._queue.appendleft(Request(again, request.weights))
             self.requeued_prompts += len(ticket.prompts)
         if requests:
@@ -178,30 +180,23 @@ class RolloutPool:
             )
 
     def _give_up(self, worker: Worker, why: str) -> None:
-        worker.state = "gone"
+        worker.state, worker.last_error = "gone", why
         ray.kill(worker.handle, no_restart=True)
         self._report("worker_given_up", f"worker {worker.number}: {why}")
 
     def _supervise(self) -> None:
         for worker in self._workers:
-            if worker.state == "serving" and worker.overdue(
-                self._limits.engine_start_timeout_s, self._limits.worker_timeout_s
-            ):
-                self._lose(worker, f"no answer within {self._limits.worker_timeout_s:g} s", kill=True)
-            elif worker.state == "returning":
+            if worker.state == "returning":
                 self._try_to_return(worker)
-        alive = [worker for worker in self._workers if worker.state == "serving"]
-        if alive:
+            if late := worker.overdue(self._limits):
+                self._lose(worker, late, kill=True)
+        if any(worker.state == "serving" for worker in self._workers):
             return
         since = max(worker.lost_at for worker in self._workers)
         if self.size == 0 or self._clock() - since > self._limits.stall_timeout_s:
-            states = "; ".join(
-                f"worker {w.number} {w.state} after {w.restarts_this_hour} failures within an hour, last: {w.last_error[-300:]}"
-                for w in self._workers
-            )
             raise Stalled(
-                f"no rollout worker is alive ({states}). events.jsonl has every failure; rllib-ext resume continues "
-                "from the last checkpoint"
+                f"no rollout worker is alive ({'; '.join(map(str, self._workers))}). events.jsonl has every "
+                "failure; rllib-ext resume continues from the last checkpoint"
             )
 
     def _try_to_return(self, worker: Worker) -> None:
@@ -211,18 +206,3 @@ class RolloutPool:
                 self._dispatch()
         except ray.exceptions.RayActorError as error:
             self._give_up(worker, f"its actor does not come back: {str(error).splitlines()[0]}")
-
-
-def creation_error(group: Any) -> RllibExtError:
-    """Why the workers of an EnvRunnerGroup could not be made: the error of the first one that tells."""
-    for number, handle in sorted(group._worker_manager.actors().items()):
-        try:
-            ray.get(handle.ping.remote(), timeout=60.0)
-        except ray.exceptions.ActorDiedError as error:
-            cause = getattr(error.args[0], "cause", None) if error.args else None
-            if isinstance(cause, RllibExtError):
-                return cause
-            return Stalled(f"rollout worker {number} could not be made: {error}")
-        except ray.exceptions.RayError as error:
-            return Stalled(f"rollout worker {number} does not answer: {error}")
-    return Stalled("no rollout worker could be made; the cluster may lack the resources that they ask for")

@@ -101,6 +101,13 @@ def open_model(
             f"model folder {str(folder)!r} cannot be opened as {auto_class.__name__} in {dtype}: {error}; "
             "it must hold such a model, saved by save_pretrained"
         ) from error
+    _require_whole(model, report, may_miss, folder)
+    return model, frozenset(report["unexpected_keys"])
+
+
+def _require_whole(
+    model: PreTrainedModel, report: Mapping[str, Any], may_miss: Set[str], folder: Path
+) -> None:
     misfits = {key for key, *_ in report["mismatched_keys"]}
     wanting = sorted((set(report["missing_keys"]) | misfits) - may_miss)
     if wanting:
@@ -109,7 +116,6 @@ def open_model(
             f"shape that its config says, {wanting[0]!r} first; it holds another kind of model, or was not "
             "saved whole"
         )
-    return model, frozenset(report["unexpected_keys"])
 
 
 def open_tokenizer(

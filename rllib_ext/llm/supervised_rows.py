@@ -68,8 +68,8 @@ def preference_rows(
 
 def collate_sft(rows: Sequence[Row]) -> Batch:
     """A batch: ``input_ids_BT``, ``attention_mask_BT``, ``columns_C`` (where some row carries loss),
-    ``targets_BC`` (the id that a position must predict, or NO_LOSS), ``terms`` (how many do). EOS is a target,
-    padding never.
+    ``targets_BC`` (the id that a position must predict, or NO_LOSS), ``terms`` (how many do). EOS is a
+    target, padding never.
     """
     input_ids, attention_mask = pad_right([row["input_ids"] for row in rows])
     targets = torch.full_like(input_ids, NO_LOSS)

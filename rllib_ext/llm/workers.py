@@ -1,6 +1,4 @@
-"""One rollout worker as the driver sees it: its actor, what it has been asked, whether it answers, its
-restarts.
-"""
+"""One rollout worker as the driver sees it: its actor, what it was asked, whether it answers, its deaths."""
 
 from __future__ import annotations
 
@@ -12,10 +10,21 @@ from typing import Any
 
 import ray
 
+from rllib_ext.errors import RllibExtError, Stalled
 from rllib_ext.llm.requests import Ticket
 from rllib_ext.llm.weights import PublishedWeights
 
 _HOUR_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds, and restarts an hour; the knobs of the same names explain them."""
+
+    engine_start_timeout_s: float
+    worker_timeout_s: float
+    stall_timeout_s: float
+    worker_restart_budget: int
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,8 @@ class Worker:
     _head_since: float = 0.0
     _ping: Any = None
     _ping_at: float = 0.0
+    _looked_at: float = 0.0
+    _looked_for_s: float = 0.0
     _restarts: deque[float] = field(default_factory=deque)
 
     def ask(self, request: Request) -> None:
@@ -54,12 +65,14 @@ class Worker:
         self._head_since = self.clock()
         return self.requests.pop(ref)
 
-    def overdue(self, start_timeout_s: float, timeout_s: float) -> bool:
-        """Whether the request at the head has taken longer than it may (the first one includes the engine's
-        start).
-        """
-        allowed = timeout_s if self.started else start_timeout_s + timeout_s
-        return bool(self.requests) and self.clock() - self._head_since > allowed
+    def overdue(self, limits: Limits) -> str | None:
+        """Why it must be replaced, or None: the request at the head takes too long, or its restart does."""
+        start_s = 0.0 if self.started else limits.engine_start_timeout_s
+        if self.requests and self.clock() - self._head_since > start_s + limits.worker_timeout_s:
+            return f"no answer within {start_s + limits.worker_timeout_s:g} s"
+        if self.state == "returning" and self._looked_for_s > limits.engine_start_timeout_s:
+            return f"it did not come back within {limits.engine_start_timeout_s:g} s"
+        return None
 
     def lose(self, why: str) -> list[Request]:
         """The actor died or is being killed: hand back everything it was asked."""
@@ -67,6 +80,7 @@ class Worker:
         orphans = list(self.requests.values())
         self.requests.clear()
         self.state, self.started, self.lost_at, self._ping = "returning", False, self.clock(), None
+        self._looked_for_s, self._looked_at = 0.0, self.lost_at
         self._restarts.append(self.lost_at)
         while self._restarts and self.lost_at - self._restarts[0] > _HOUR_S:
             self._restarts.popleft()
@@ -78,6 +92,9 @@ class Worker:
 
     def is_back(self) -> bool:
         """Whether the restarted actor answers. Raises RayActorError once the actor is dead for good."""
+        now = self.clock()
+        # While nobody looks (the driver learns), nobody has waited.
+        self._looked_for_s, self._looked_at = self._looked_for_s + min(1.0, now - self._looked_at), now
         if self._ping is None:
             if self.clock() - self._ping_at < 0.5:
                 return False
@@ -88,7 +105,28 @@ class Worker:
         ping, self._ping = self._ping, None
         try:
             ray.get(ping, timeout=1.0)
-        except ray.exceptions.ActorUnavailableError:
+        except (ray.exceptions.ActorUnavailableError, ray.exceptions.GetTimeoutError):
             return False
         self.state = "serving"
         return True
+
+    def __str__(self) -> str:
+        return (
+            f"worker {self.number} {self.state} after {self.restarts_this_hour} failures within an hour, last: "
+            f"{self.last_error[-300:]}"
+        )
+
+
+def creation_error(group: Any) -> RllibExtError:
+    """Why the workers of an EnvRunnerGroup could not be made: the error of the first one that tells."""
+    for number, handle in sorted(group._worker_manager.actors().items()):
+        try:
+            ray.get(handle.ping.remote(), timeout=60.0)
+        except ray.exceptions.ActorDiedError as error:
+            cause = getattr(error.args[0], "cause", None) if error.args else None
+            if isinstance(cause, RllibExtError):
+                return cause
+            return Stalled(f"rollout worker {number} could not be made: {error}")
+        except ray.exceptions.RayError as error:
+            return Stalled(f"rollout worker {number} does not answer: {error}")
+    return Stalled("no rollout worker could be made; the cluster may lack the resources that they ask for")

@@ -1,0 +1,1 @@
+"""One script a claim: ``python -m benchmarks.<name>``. README.md is the table of claims."""
