@@ -22,7 +22,7 @@ from rllib_ext.llm.batch import groups_of
 from rllib_ext.llm.requests import Rollout, Ticket
 
 _TIMEOUT_S = 600.0
-LEAST_LANE_S = 0.1  # shorter rounds measure the fixed costs of a round, not the overlap
+LEAST_LANE_S = 0.15  # shorter rounds measure the fixed costs of a round, not the overlap
 BALANCED = 0.10
 
 

@@ -14,9 +14,13 @@ from benchmarks._tasks import controlled_policy
 from rllib_ext import AsyncOnlineDPOConfig
 from rllib_ext.llm.threads import available_cores
 
-SHAPES = ((128, 2, 4), (64, 2, 2), (192, 2, 6))  # width, layers, heads; tried in turn until one can be balanced
+SHAPES = (
+    (128, 2, 4),
+    (64, 2, 2),
+    (192, 2, 6),
+)  # width, layers, heads; tried in turn until one can be balanced
 PROMPTS = (32, 48, 64, 96, 128, 192, 256)
-SAMPLES = (2, 4)
+SAMPLES = (2, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,9 @@ class Plan:
         return 2 + self.pairs * (self.rounds + 1)
 
 
-def build(model: str, mode: str, plan: Plan, *, prompts: int = 64, samples: int = 2, **knobs: Any) -> MeteredDPO:
+def build(
+    model: str, mode: str, plan: Plan, *, prompts: int = 64, samples: int = 2, **knobs: Any
+) -> MeteredDPO:
     """Online DPO against the gold reward of the controlled TL;DR, on vLLM."""
     defaults = {
         "engine": "vllm", "engine_threads": 1, "learner_threads": 1, "engine_sequences": 512, "lr": 3e-4,
@@ -62,7 +68,9 @@ def find_setting(plan: Plan) -> tuple[str, Setting, dict[str, Any]]:
     for hidden, layers, heads in plan.shapes:
         note(f"policy of {layers} layers x {hidden}: supervised start, then both lanes of each candidate")
         model = controlled_policy(hidden, layers, heads, plan.sft_steps)
-        algorithm = build(model, "sync", plan, lr=1e-9)  # a rate that changes nothing, for a measurement that stays
+        algorithm = build(
+            model, "sync", plan, lr=1e-9
+        )  # a rate that changes nothing, for a measurement that stays
         try:
             calibrator = Calibrator(algorithm)
             table = calibrator.search(plan.prompts, plan.samples, plan.repeats)

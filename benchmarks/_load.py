@@ -23,7 +23,9 @@ class Reading:
     def take() -> Reading:
         times = psutil.cpu_times()
         idle = times.idle + getattr(times, "iowait", 0.0)
-        guest = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # part of user and nice already
+        guest = getattr(times, "guest", 0.0) + getattr(
+            times, "guest_nice", 0.0
+        )  # part of user and nice already
         return Reading(time.perf_counter(), sum(times) - idle - guest, _tree_cpu())
 
     def foreign_cores(self, later: Reading) -> float:

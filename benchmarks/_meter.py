@@ -8,12 +8,15 @@ The classes here are the package's own with a clock around their methods; nothin
 from __future__ import annotations
 
 import contextlib
+import cProfile
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
+from benchmarks._profiles import profile_text
 from rllib_ext.llm.env_runner import VLLMEnvRunner
 from rllib_ext.llm.requests import Rollout, Ticket
 from rllib_ext.llm.weights import PublishedWeights
@@ -25,17 +28,24 @@ class MeteredRunner(VLLMEnvRunner):
 
     def __init__(self, **kwargs: Any) -> None:
         self.laps: list[dict[str, float]] = []
+        self._load_cpu = 0.0
         super().__init__(**kwargs)
 
     def rollout(self, ticket: Ticket, weights: PublishedWeights) -> Rollout:
-        start, cpu = time.time(), time.process_time()
+        start, cpu, self._load_cpu = time.time(), time.process_time(), 0.0
         rollout = super().rollout(ticket, weights)
         lap = {"start": start, "wall": time.time() - start, "cpu": time.process_time() - cpu}
+        lap["load_cpu"] = self._load_cpu
         for role, begin, end in rollout.spans:
             lap[role] = lap.get(role, 0.0) + end - begin
         if ticket.split == "train":
             self.laps.append({"round": ticket.round, "tokens": rollout.tokens, **lap})
         return rollout
+
+    def _load(self, *arguments: Any) -> None:
+        cpu = time.thread_time()  # in the engine's thread
+        super()._load(*arguments)
+        self._load_cpu += time.thread_time() - cpu
 
     def take_laps(self) -> list[dict[str, float]]:
         laps, self.laps = self.laps, []
@@ -44,6 +54,17 @@ class MeteredRunner(VLLMEnvRunner):
     def set_engine_threads(self, threads: int) -> None:
         """vLLM replaces ``torch.set_num_threads`` by a warning; what lies below it still works."""
         self._thread.submit(torch._C.set_num_threads, threads).result(timeout=600)
+
+    def process_id(self) -> int:
+        return os.getpid()
+
+    def start_profile(self) -> None:
+        self._profile = cProfile.Profile()
+        self._thread.submit(self._profile.enable).result(timeout=600)
+
+    def stop_profile(self) -> str:
+        self._thread.submit(self._profile.disable).result(timeout=600)
+        return profile_text(self._profile)
 
 
 class MeteredDPO(AsyncOnlineDPO):

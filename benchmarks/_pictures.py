@@ -21,7 +21,9 @@ LANES = (("load_weights_s", PINK), ("generate_s", BLUE), ("score_s", GREEN))
 DRIVER = (("publish_s", PINK), ("learn_s", AMBER))
 
 
-def _lane(ax: Any, y: float, phases: Mapping[str, float], parts: Sequence[tuple[str, str]], start: float) -> float:
+def _lane(
+    ax: Any, y: float, phases: Mapping[str, float], parts: Sequence[tuple[str, str]], start: float
+) -> float:
     """Stacked bars of one lane from ``start`` seconds on; returns where they end."""
     for name, colour in parts:
         ax.barh(y, phases.get(name, 0.0), left=start, height=0.36, color=colour)
@@ -29,7 +31,9 @@ def _lane(ax: Any, y: float, phases: Mapping[str, float], parts: Sequence[tuple[
     return start
 
 
-def async_vs_sync_figure(headline: Mapping[str, Any], details: Mapping[str, Any], segments: Sequence[Any]) -> Any:
+def async_vs_sync_figure(
+    headline: Mapping[str, Any], details: Mapping[str, Any], segments: Sequence[Any]
+) -> Any:
     """Left: where a round's time goes on each side. Right: round times of every segment, in the order they ran."""
     figure, (left, right) = new_figure(11.0, 4.2, columns=2, left=1.1, top=1.0)
     table = details.get("phases", {})
@@ -55,7 +59,11 @@ def async_vs_sync_figure(headline: Mapping[str, Any], details: Mapping[str, Any]
     name_axes(right, "pair (crosses: invalid samples)", "seconds a round")
     speedup, ideal = headline.get("speedup"), headline.get("ideal")
     subtitle = "virtual devices only" if speedup is None else f"speedup {speedup:.2f}, of at most {ideal:.2f}"
-    heading(figure, "Asynchronous against synchronous online DPO", subtitle + "; upper bar: worker, lower bar: learner")
+    heading(
+        figure,
+        "Asynchronous against synchronous online DPO",
+        subtitle + "; upper bar: worker, lower bar: learner",
+    )
     return figure
 
 
@@ -65,7 +73,9 @@ def rate_figure(title: str, subtitle: str, rates: Mapping[str, tuple[float, Sequ
     for position, (rate, (low, high)) in enumerate(rates.values()):
         ax.barh(-position, rate, height=0.55, color=BLUE)
         ax.plot([low, high], [-position] * 2, color=GREY, linewidth=1.5)
-        ax.annotate(f"{rate:.3g}", (max(rate, high), -position), (6, 0), textcoords="offset points", va="center")
+        ax.annotate(
+            f"{rate:.3g}", (max(rate, high), -position), (6, 0), textcoords="offset points", va="center"
+        )
     ax.set_yticks([-position for position in range(len(rates))], list(rates))
     heading(figure, title, subtitle)
     return figure

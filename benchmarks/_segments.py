@@ -150,7 +150,11 @@ def rows(segments: Sequence[Segment]) -> list[dict[str, Any]]:
                         "wall_s": lap.get("round_wall", lap.get("wall")),
                         "cpu_s": lap.get("round_cpu", lap.get("cpu")),
                         **{f"{key}_s": lap[key] for key in ("generate", "score", "publish") if key in lap},
-                        **{f"{key}_s": lap[f"{key}_wall"] for key in ("learn", "wait") if f"{key}_wall" in lap},
+                        **{
+                            f"{key}_s": lap[f"{key}_wall"]
+                            for key in ("learn", "wait")
+                            if f"{key}_wall" in lap
+                        },
                     }
                 )
     return table

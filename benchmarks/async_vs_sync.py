@@ -93,7 +93,9 @@ def main() -> int:
             segments, evaluations, details["calibration"] = comparison.run_real(plan_of(options))
             details["phases"] = comparison.phase_table(segments)
             details["evaluations"] = evaluations
-            details["invalid"] = [{"side": s.side, "pair": s.pair, "why": s.invalid} for s in segments if s.invalid]
+            details["invalid"] = [
+                {"side": s.side, "pair": s.pair, "why": s.invalid} for s in segments if s.invalid
+            ]
             headline = {**comparison.figures(segments, evaluations), **headline}
             headline["reached"] = verdict(headline, segments)
     results.table(_segments.rows(segments) or table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from rllib_ext.llm.batch import Completion, Group, completion_of, groups_of, score_table, to_columns
 from rllib_ext.llm.conversation import Conversation, Turn
-from rllib_ext.llm.env_runner import VLLMEnvRunner
+from rllib_ext.llm.episodes import episode_of
 
 quick = settings(max_examples=40, deadline=None)
 
@@ -40,7 +39,7 @@ def conversation(
 
 def episode(item: Conversation, version: int = 3) -> Any:
     """What a rollout worker makes of it, after its way through the object store."""
-    return pickle.loads(pickle.dumps(VLLMEnvRunner._episode(SimpleNamespace(version=version), item)))
+    return pickle.loads(pickle.dumps(episode_of(item, version)))
 
 
 def some_groups(seed: int, rows: int, kept: int) -> list[Group]:

@@ -106,13 +106,15 @@ def test_completions_end_at_eos_or_are_marked_unfinished(engine, model, prompts)
 
 
 def test_both_engines_write_the_same_near_greedily(engine, model, prompts):
-    """The fallback is the same policy: at temperature 0.001 both take the most likely token."""
+    """The fallback is the same policy: at temperature 0.01 both take the most likely token."""
     policy = open_causal_lm(model)
+    with torch.no_grad():
+        policy.lm_head.weight *= 2000  # random weights leave the tokens all but tied
     snapshot = pack(2, policy.state_dict())
     engine.load_weights(snapshot)
     other = HFEngine(model, context_length=64)
     other.load_weights(snapshot)
-    settings = sampling(model, temperature=0.001, samples=1)
+    settings = sampling(model, temperature=0.01, samples=1)
     texts = [[g[0].token_ids.tolist() for g in one.generate(prompts, settings)] for one in (engine, other)]
     assert texts[0] == texts[1]
 

@@ -91,7 +91,9 @@ class Interrupts:
         if self._starting:
             _say("stopping before the first round")
             raise RoundAbandoned
-        _say(f"stopping: the round under way ends first ({self._grace_s:g} s at most); again to leave at once")
+        _say(
+            f"stopping: the round under way ends first ({self._grace_s:g} s at most); again to leave at once"
+        )
         self._timer = threading.Timer(self._grace_s, self._expire)
         self._timer.daemon = True
         self._timer.start()

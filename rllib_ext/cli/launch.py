@@ -27,7 +27,7 @@ from rllib_ext.cli.session import ray_session, running
 from rllib_ext.cli.settings import RunSettings
 from rllib_ext.cli.summary import build_report_or_say_why, summary_of, summary_text
 from rllib_ext.cli.training import Training
-from rllib_ext.errors import RllibExtError
+from rllib_ext.errors import BadConfig, BadData, BadEnv, RllibExtError, Untrusted
 from rllib_ext.llm import persistence
 from rllib_ext.runtime.events import Events
 from rllib_ext.runtime.run_folder import RunFolder
@@ -122,7 +122,7 @@ class Launch:
         code = known.exit_code if known is not None and known.exit_code in (2, 3, 4) else 4
         print(f"rllib-ext: {known}" if known else traceback.format_exc(), file=sys.stderr)
         untouched = fresh and not (self._folder / "result.json").exists()
-        if untouched and code in (2, 3):
+        if untouched and isinstance(known, BadConfig | BadData | BadEnv | Untrusted):
             shutil.rmtree(self._folder, ignore_errors=True)
             return code
         Events(run).emit("run_failed", str(known or traceback.format_exc()))

@@ -49,7 +49,9 @@ class TrainHelp(argparse.Action):
     """The help of ``train`` with the table of knobs: the algorithm's own where one was named before."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help="this page", **settings)
+        super().__init__(
+            option_strings, dest, nargs=0, default=argparse.SUPPRESS, help="this page", **settings
+        )
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: str | None = None
@@ -107,9 +109,15 @@ def _build() -> _Verbs:
     resume, evaluate, plot, export = (verbs.choices[n] for n in ("resume", "evaluate", "plot", "export"))
     resume.add_argument("run", metavar="RUN", help="a run folder, or its name below ./runs")
     _session(resume)
-    evaluate.add_argument("run", metavar="RUN|CHECKPOINT", help="a run (its newest checkpoint) or a checkpoint")
-    evaluate.add_argument("--split", default="test", choices=("validation", "test", "train"), help="default: test")
-    evaluate.add_argument("--prompts", type=int, metavar="N", help="held-out prompts; default: those of the run")
+    evaluate.add_argument(
+        "run", metavar="RUN|CHECKPOINT", help="a run (its newest checkpoint) or a checkpoint"
+    )
+    evaluate.add_argument(
+        "--split", default="test", choices=("validation", "test", "train"), help="default: test"
+    )
+    evaluate.add_argument(
+        "--prompts", type=int, metavar="N", help="held-out prompts; default: those of the run"
+    )
     _session(evaluate)
     plot.add_argument("run", metavar="RUN", help="a run folder, or its name below ./runs")
     export.add_argument("run", metavar="RUN|CHECKPOINT", help="a run (its newest checkpoint) or a checkpoint")
@@ -123,11 +131,25 @@ def _train(parser: Parser) -> None:
     add("algorithm", metavar="ALGORITHM", help="a name that `rllib-ext list` prints")
     add("-h", "--help", action=TrainHelp)
     add("--env", metavar="NAME", help="environment, as `rllib-ext list` prints it")
-    add("--env-set", action="append", default=[], metavar="KEY=VALUE", help="argument of the environment (JSON)")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a knob of the tables below; repeatable")
+    add(
+        "--env-set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="argument of the environment (JSON)",
+    )
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a knob of the tables below; repeatable",
+    )
     add("--seed", type=int, metavar="N", help="seed of the run; default: 0")
     add("--name", help="last part of the run folder's name; default: the time")
-    add("--storage-path", default="runs", metavar="FOLDER", help="where run folders are made; default: ./runs")
+    add(
+        "--storage-path", default="runs", metavar="FOLDER", help="where run folders are made; default: ./runs"
+    )
     add("--checkpoint-every", type=int, metavar="UPDATES", help="default: a tenth of the run")
     add("--evaluate-every", type=int, metavar="UPDATES", help="0: never; default: a tenth of the run")
     add("--dry-run", action="store_true", help="print the resolved configuration as JSON and stop")

@@ -12,9 +12,19 @@ RUN_KNOBS: dict[str, Knob] = {
     "num_learners": Knob(0, int, "Learner actors (DDP); 0: one learner in the driver's process.", 0, 4096),
     "num_gpus_per_learner": Knob(0.0, float, "GPUs of a learner.", 0, 64),
     "evaluation_interval": Knob(
-        None, int, "Rounds from one evaluation to the next; none: no evaluation.", 1, 100_000_000, optional=True
+        None,
+        int,
+        "Rounds from one evaluation to the next; none: no evaluation.",
+        1,
+        100_000_000,
+        optional=True,
     ),
     "checkpoint_every": Knob(
-        None, int, "Updates from one checkpoint to the next; none: a tenth of the run.", 1, 100_000_000, optional=True
+        None,
+        int,
+        "Updates from one checkpoint to the next; none: a tenth of the run.",
+        1,
+        100_000_000,
+        optional=True,
     ),
 }

@@ -42,7 +42,9 @@ def find_run(word: str) -> Path:
                 "folder, open it in Python (Algorithm.from_checkpoint) and save it with "
                 "rllib_ext.llm.export.export_algorithm"
             )
-        raise BadData(f"{folder} is not a run folder: it has no config.json. Name the folder that a run printed")
+        raise BadData(
+            f"{folder} is not a run folder: it has no config.json. Name the folder that a run printed"
+        )
     return folder
 
 

@@ -44,7 +44,9 @@ class Saver:
             persistence.save(self._algorithm, self._run.checkpoints)
         except StorageError as error:
             self._failures += 1
-            self._algorithm.journal.event("checkpoint_failed", f"attempt {self._failures} of {MAX_FAILURES}: {error}")
+            self._algorithm.journal.event(
+                "checkpoint_failed", f"attempt {self._failures} of {MAX_FAILURES}: {error}"
+            )
             if self._failures >= MAX_FAILURES:
                 raise
             return False

@@ -51,14 +51,16 @@ class RunSettings:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         value = self.values
         knobs = {name: value[name] for name in knobs_of(self.algorithm) if name not in RUN_KNOBS}
-        config = config_class(self.algorithm)()  # type: ignore[call-arg]
+        config = config_class(self.algorithm)()
         config.environment(self.env, env_config=self.env_config)
         config.env_runners(
             num_env_runners=value["num_env_runners"],
             num_cpus_per_env_runner=value["num_cpus_per_env_runner"],
             num_gpus_per_env_runner=value["num_gpus_per_env_runner"],
         )
-        config.learners(num_learners=value["num_learners"], num_gpus_per_learner=value["num_gpus_per_learner"])
+        config.learners(
+            num_learners=value["num_learners"], num_gpus_per_learner=value["num_gpus_per_learner"]
+        )
         config.debugging(seed=value["seed"], log_level="CRITICAL")
         config.evaluation(evaluation_interval=value["evaluation_interval"])
         config.training(**knobs, run_folder=str(run_folder))

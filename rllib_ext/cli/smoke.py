@@ -73,7 +73,10 @@ def _pairs(env: str, env_config: dict[str, Any]) -> list[tuple[str, str]]:
     finally:
         made.close()
     if not all(isinstance(task.prompt, str) for task in tasks):
-        raise BadConfig(f"{env} has chat prompts, which need a model with a chat template: --set model=<model>")
+        raise BadConfig(
+            f"{env} has chat prompts, which need a model with a chat template: --set model=<model>"
+        )
     return [
-        (task.prompt, task.reference) if task.reference else (task.prompt, task.prompt[-60:]) for task in tasks
+        (task.prompt, task.reference) if task.reference else (task.prompt, task.prompt[-60:])
+        for task in tasks
     ]

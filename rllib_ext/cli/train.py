@@ -64,9 +64,7 @@ def settings_of(options: Namespace) -> tuple[RunSettings, bool]:
     chosen |= {name: value for name, value in flags.items() if value is not None}
     if options.smoke:
         chosen = {**smoke.smoke_settings(), **chosen}
-    settings = resolve(
-        options.algorithm, env, json_values(assignments(options.env_set, "--env-set")), chosen
-    )
+    settings = resolve(options.algorithm, env, json_values(assignments(options.env_set, "--env-set")), chosen)
     needs_model = not settings.values["model"]
     if needs_model and not options.smoke:
         raise BadConfig("no model: add --set model=<hub name or folder of a causal LM>, or try --smoke")

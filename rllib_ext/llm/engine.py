@@ -24,9 +24,12 @@ class EngineDead(RllibExtError):
     exit_code = 4
 
 
+LEAST_TEMPERATURE = 0.01
+
+
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample. temperature: > 0. max_new_tokens: >= 1. samples: completions a prompt. seed: of the
+    """How to sample. temperature: >= 0.01 (vLLM raises lower ones to that). max_new_tokens: >= 1. samples: completions a prompt. seed: of the
     whole call.
     """
 
@@ -37,9 +40,9 @@ class Sampling:
     eos_ids: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0.0:
+        if not self.temperature >= LEAST_TEMPERATURE:
             raise BadConfig(
-                f"temperature is {self.temperature}; sampling needs a value > 0 (greedy: 0.01 or less)"
+                f"temperature is {self.temperature}; the least is {LEAST_TEMPERATURE}, which is greedy but for ties"
             )
         if self.max_new_tokens < 1 or self.samples < 1:
             raise BadConfig(f"max_new_tokens={self.max_new_tokens} and samples={self.samples} must be >= 1")

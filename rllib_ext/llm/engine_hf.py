@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
+from rllib_ext.errors import BadConfig
 from rllib_ext.llm.engine import Generated, Refused, Sampling, refusal
 from rllib_ext.llm.safety import open_causal_lm
 from rllib_ext.llm.weights import WeightSnapshot, unpack
@@ -37,6 +38,12 @@ class HFEngine:
         self.model = (
             open_causal_lm(model, dtype=dtype, revision=revision).to(device).eval().requires_grad_(False)
         )
+        longest = getattr(self.model.config, "max_position_embeddings", None)
+        if longest is not None and context_length > longest:
+            raise BadConfig(
+                f"max_prompt_tokens and max_new_tokens ask for a context of {context_length} tokens, but the model "
+                f"{model!r} has {longest} positions; lower them"
+            )
         self.device = torch.device(device)
         self.context_length = context_length
         self.batch_size = batch_size

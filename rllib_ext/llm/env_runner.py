@@ -123,7 +123,7 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
         for item in conversations:
             scoring.settle_missing_eos(item, self.config.missing_eos, self.config.missing_eos_penalty)
         usable = [item for item in conversations if item.refused is None]
-        if ticket.split != "train":
+        if ticket.evaluates:
             self._references.add(usable, getattr(self._prototype(ticket.split).unwrapped, "reward", None))
         spans += [("generate", start, middle), ("score", middle, time.time())]
         return Rollout(

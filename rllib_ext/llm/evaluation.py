@@ -35,7 +35,7 @@ class Evaluation:
         self._count += 1
         return [
             Ticket(
-                round=self._count,
+                round=-self._count,
                 chunk=chunk,
                 prompts=tuple(prompts[chunk * size : (chunk + 1) * size]),
                 samples=1,

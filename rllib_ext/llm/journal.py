@@ -20,6 +20,8 @@ from rllib_ext.llm.requests import Rollout
 from rllib_ext.runtime.events import Events
 from rllib_ext.runtime.run_folder import RunFolder
 
+_MOST_EMPTY_ROUNDS = 3
+
 
 class Journal:
     """The writer for one algorithm instance."""
@@ -28,11 +30,14 @@ class Journal:
         self.folder = RunFolder(folder)
         self._events = Events(self.folder)
         self._seen_tracebacks: set[str] = set()
+        self._empty_rounds = 0
 
     def event(self, kind: str, detail: str) -> None:
         self._events.emit(kind, detail)
 
-    def span(self, role: str, who: str, start: float, end: float, round_index: int, version: int) -> None:
+    def span(
+        self, role: str, who: str, start: float, end: float, round_index: int | None, version: int
+    ) -> None:
         record = {
             "role": role,
             "who": who,
@@ -47,12 +52,15 @@ class Journal:
         for rollout in rollouts:
             for role, start, end in rollout.spans:
                 who = f"worker {rollout.worker}"
-                what = role if rollout.ticket.split == "train" else "evaluate"
-                self.span(what, who, start, end, rollout.ticket.round, rollout.version)
+                of_round = None if rollout.ticket.evaluates else rollout.ticket.round
+                what = "evaluate" if rollout.ticket.evaluates else role
+                self.span(what, who, start, end, of_round, rollout.version)
 
     def failures(self, rollouts: list[Rollout], limit: float) -> None:
-        """Note unscored completions and refused prompts; raise where more than ``limit`` of the round has no
-        score.
+        """Note unscored completions and refused prompts.
+
+        Raises where more than ``limit`` of the round's completions have no score, and where rounds in a row give
+        no completion at all: such a run would go on for ever and never update anything.
         """
         reasons: Counter[str] = Counter()
         for rollout in rollouts:
@@ -69,8 +77,17 @@ class Journal:
         if total and sum(reasons.values()) > limit * total:
             worst = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
             raise RllibExtError(
-                f"{sum(reasons.values())} of {total} completions have no score, more than max_unscored_share={limit:g}: "
-                f"{worst}. Mend the reward, or raise max_unscored_share; tracebacks are in events.jsonl"
+                f"{sum(reasons.values())} of {total} completions have no score, more than "
+                f"max_unscored_share={limit:g}: {worst}. Mend the reward, or raise max_unscored_share; tracebacks "
+                "are in events.jsonl"
+            )
+        self._empty_rounds = 0 if total else self._empty_rounds + 1
+        if self._empty_rounds >= _MOST_EMPTY_ROUNDS:
+            refused = Counter(why for rollout in rollouts for why in rollout.refused.values())
+            worst = ", ".join(f"{why} ({count})" for why, count in refused.most_common(3))
+            raise RllibExtError(
+                f"none of the prompts of {_MOST_EMPTY_ROUNDS} rounds in a row could be used: {worst}. Raise "
+                "max_prompt_tokens, set prompt_overflow='truncate', or mend the environment"
             )
 
     def round(

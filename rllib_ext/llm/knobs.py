@@ -94,7 +94,7 @@ TEXT = {
     ),
     "max_turns": Knob(1, int, "Most completions in one episode; environments may end earlier.", 1, 1024),
     "temperature": Knob(
-        0.7, float, "Sampling temperature, also of every log-probability in the loss.", 1e-3, 100
+        0.7, float, "Sampling temperature, also of every log-probability in the loss.", 0.01, 100
     ),
     "missing_eos": Knob(
         "replace",
@@ -130,7 +130,7 @@ OPTIMISATION = {
     "adam_eps": Knob(1e-8, float, "AdamW epsilon (N+ uses 1e-5).", 0, 1),
     "weight_decay": Knob(0.0, float, "AdamW weight decay.", 0, 10),
     "max_grad_norm": Knob(
-        None, float, "Global gradient-norm clip; None: no clipping.", 0, 1e9, optional=True
+        None, float, "Global gradient-norm clip; None: no clipping.", 1e-9, 1e9, optional=True
     ),
     "gradient_accumulation": Knob(
         1, int, "Micro-batches that one update is computed in; bounds memory.", 1, 4096
@@ -172,7 +172,7 @@ EVALUATION = {
         "validation", str, "Split that evaluations read.", choices=("validation", "test", "train")
     ),
     "evaluation_temperature": Knob(
-        0.01, float, "Sampling temperature of evaluations (0.01: near greedy).", 1e-3, 100
+        0.01, float, "Sampling temperature of evaluations (0.01: near greedy).", 0.01, 100
     ),
     "evaluation_samples_logged": Knob(
         8, int, "Held-out completions that every evaluation writes down.", 0, 10_000

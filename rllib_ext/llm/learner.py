@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from typing import Any
 
-import numpy as np
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
@@ -69,8 +69,17 @@ class LLMLearner(TorchLearner):
     def optimizer(self) -> torch.optim.Optimizer:
         return self.get_optimizer(DEFAULT_MODULE_ID)
 
+    def _get_optimizer_state(self) -> dict[str, Any]:
+        """For RLlib's own checkpoint: tensors, because NumPy, RLlib's way, has no bfloat16."""
+        return {name: copy.deepcopy(item.state_dict()) for name, item in self._named_optimizers.items()}
+
+    def _set_optimizer_state(self, state: dict[str, Any]) -> None:
+        for name, item in state.items():
+            self._named_optimizers[name].load_state_dict(item)
+
     def _uncompiled_update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, dict[str, Any], dict]:
         """One optimizer step. Gradients of the micro-batches add up to those of the whole mini-batch."""
+        self._row_metrics = []  # an update that raised may have left some
         columns = dict(batch[DEFAULT_MODULE_ID])
         rows = len(columns["token_ids"])
         columns["reference_logps"] = self._reference_logps(columns)
@@ -106,7 +115,7 @@ class LLMLearner(TorchLearner):
         ]
         bound = self.config.max_grad_norm
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, bound if bound else float("inf")))
-        if not np.isfinite(norm) or not np.isfinite(loss):
+        if not self._agree(math.isfinite(norm) and math.isfinite(loss)):
             self._skip(loss, norm)
             return
         rate = learning_rate(self.updates, self.config)
@@ -118,16 +127,23 @@ class LLMLearner(TorchLearner):
         self._log_value("lr", rate)
         self._log_value("grad_norm", norm)
 
+    def _agree(self, finite: bool) -> bool:
+        """Whether all learners say so: their gradients are equal, their losses are not."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            vote = torch.tensor(float(finite), device=self.device)
+            torch.distributed.all_reduce(vote, op=torch.distributed.ReduceOp.MIN)
+            finite = bool(vote)
+        return finite
+
     def _skip(self, loss: float, norm: float) -> None:
-        """Leave weights and optimizer as they are. On several learners the gradients, hence the decision, are
-        equal.
-        """
+        """Leave weights and optimizer as they are."""
         self.skipped += 1
         self._skipped_in_a_row += 1
         if self._skipped_in_a_row >= self.config.max_skipped_updates:
             raise NonFinite(
-                f"{self._skipped_in_a_row} updates in a row had non-finite values (loss {loss}, gradient norm {norm}) after "
-                f"update {self.updates}; the weights are those of that update. Lower lr or beta, or set max_grad_norm"
+                f"{self._skipped_in_a_row} updates in a row had non-finite values (loss {loss}, gradient norm "
+                f"{norm}) after update {self.updates}; the weights are those of that update. Lower lr or beta, or "
+                "set max_grad_norm"
             )
 
     def forget_caches(self) -> None:
@@ -140,7 +156,7 @@ class LLMLearner(TorchLearner):
 
     @torch.no_grad()
     def _reference_logps(self, columns: dict[str, Any]) -> torch.Tensor:
-        """Once per mini-batch: further passes over the same mini-batch (T > 1) find it cached by its number."""
+        """Once per mini-batch: further passes over it (T > 1) find it cached by its number."""
         number = int(columns["minibatch"][0])
         if self._cached is None or self._cached[0] != number:
             rows = torch.arange(len(columns["token_ids"]))
@@ -157,9 +173,8 @@ class LLMLearner(TorchLearner):
         """Log-probabilities (R, K, T) of the reference policy at ``temperature``, nats."""
         if self.reference is not None:
             return completion_logps(self.reference, columns, temperature)
-        model = self.language_module.model
-        with model.disable_adapter():
-            return completion_logps(model, columns, temperature)
+        with self.language_module.without_adapters():
+            return completion_logps(self.language_module.model, columns, temperature)
 
     # ----- metrics
 
@@ -168,10 +183,9 @@ class LLMLearner(TorchLearner):
         for name in self._row_metrics[0]:
             values = torch.cat([metrics[name].float().reshape(-1) for metrics in self._row_metrics])
             self._log_value(name, float(values.mean()))
-        self._row_metrics.clear()
 
     def _log_value(self, name: str, value: float) -> None:
         self.metrics.log_value((DEFAULT_MODULE_ID, name), value, window=1)
 
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
-        """RLlib would reset the learning rate by environment steps here; it is set per update in ``_step``."""
+        """RLlib would set the learning rate by environment steps here; ``_step`` sets it per update."""

@@ -1,5 +1,4 @@
-"""LoRA adapters by peft: added to every linear layer but the output layer, merged into plain weights for the
-engine.
+"""LoRA adapters by peft: on every linear layer but the output layer, merged into plain weights for the engine.
 
 The reference policy is the same model with its adapters switched off, so no second copy is kept.
 """
@@ -27,6 +26,7 @@ def add_adapters(model: torch.nn.Module, *, rank: int, alpha: float, seed: int) 
         return peft.get_peft_model(model, config)
 
 
+@torch.no_grad()
 def merged_state_dict(model: Any) -> dict[str, torch.Tensor]:
     """State dict under the base model's own names with W + (alpha / r) B A in place of each adapted W."""
     prefix = "base_model.model."

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rllib_ext.llm.model_folder import HUB_NAME
+
 MARK = "<!-- exported by rllib-ext -->"
 METHODS = {
     "AsyncOnlineDPO": "asynchronous online DPO ([arXiv 2410.18252](https://arxiv.org/abs/2410.18252))",
@@ -58,8 +60,8 @@ def model_card(
     parts = [
         "\n".join([*head, "---", MARK]),
         f"# {_plain(config.get('algorithm'))} on {_plain(config.get('env'))}",
-        f"Trained from {'' if hub else 'the local model '}{_code(base)} with {method} on the environment {_code(config.get('env'))} for "
-        f"{updates} optimizer updates.",
+        f"Trained from {'' if hub else 'the local model '}{_code(base)} with {method} on the environment "
+        f"{_code(config.get('env'))} for {updates} optimizer updates.",
         _metrics(evaluations),
         "## Settings\n\n" + _table(("setting", "value"), [(n, config[n]) for n in SETTINGS if n in config]),
         _reproduction(config, run),
@@ -75,8 +77,8 @@ def model_card(
 def base_model(config: Mapping[str, Any]) -> tuple[str, bool]:
     """(name, whether it is a hub's): of a local folder only its last part, for paths are nobody's business."""
     name = str(config["model"])
-    folder = Path(name).expanduser()
-    return (folder.name, False) if folder.is_dir() else (name, True)
+    hub = HUB_NAME.fullmatch(name) is not None and not Path(name).is_dir()
+    return (name, True) if hub else (Path(name).name, False)
 
 
 def _metrics(evaluations: Sequence[Mapping[str, Any]]) -> str:

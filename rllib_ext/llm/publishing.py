@@ -36,23 +36,22 @@ def to_tensors(columns: dict[str, np.ndarray], device: torch.device | str) -> di
 def probe_logps(learner: Any, columns: dict[str, np.ndarray], version: int) -> tuple[float, float] | None:
     """(mean, max) |engine - learner| log-probability, nats a token, under the very weights that sampled.
 
-    None where that version is no longer at hand (with adapters, only the current version is).
+    None where that version is no longer at hand.
     """
     snapshot = learner.published.get(version)
     if snapshot is None:
         return None
     module = learner.language_module
     batch = to_tensors(columns, learner.device)
-    if module.has_adapters:
-        if version != learner.updates:
-            return None
-        logps = completion_logps(module.model, batch, module.temperature)
-    else:
-        weights = {name: tensor.to(learner.device) for name, tensor in unpack(snapshot).items()}
+    tensors = {name: tensor.to(learner.device) for name, tensor in unpack(snapshot).items()}
+    base = module.model.get_base_model() if module.has_adapters else module.model
+    names = [name for name in base.state_dict() if "lora_" not in name]
+    weights = {name: tensors[name.replace(".base_layer.", ".")] for name in names}
 
-        def forward(**inputs: Any) -> Any:
-            return torch.func.functional_call(module.model, weights, (), inputs, tie_weights=True)
+    def forward(**inputs: Any) -> Any:
+        return torch.func.functional_call(base, weights, (), inputs, tie_weights=True)
 
+    with module.without_adapters():
         logps = completion_logps(forward, batch, module.temperature)
     width = logps.shape[-1]
     difference = logp_difference(

@@ -1,6 +1,4 @@
-"""What the driver asks of a rollout worker and what comes back. Plain data; both sides import this and
-nothing else.
-"""
+"""What the driver asks of a rollout worker and what comes back: plain data that both sides import."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ class Ticket:
     """A chunk of one generation round: which prompts, how to sample, and the seed that makes it reproducible.
 
     prompts: (epoch, index) pairs. A ticket that is asked for again (its worker died) keeps key and seed.
+    round: from 0 up in training; evaluations count from -1 down, since they may read the training split too.
     """
 
     round: int
@@ -27,6 +26,10 @@ class Ticket:
     @property
     def key(self) -> tuple[str, int, int]:
         return (self.split, self.round, self.chunk)
+
+    @property
+    def evaluates(self) -> bool:
+        return self.round < 0
 
 
 @dataclass

@@ -10,6 +10,7 @@ Inference and exploration forwards are left out: generation belongs to the engin
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
@@ -73,6 +74,10 @@ class CausalLMModule(TorchRLModule):
     def has_adapters(self) -> bool:
         return hasattr(self.model, "peft_config")
 
+    def without_adapters(self) -> contextlib.AbstractContextManager:
+        """The model as its base weights alone; nothing changes where there are no adapters."""
+        return self.model.disable_adapter() if self.has_adapters else contextlib.nullcontext()
+
     def plain_weights(self) -> dict[str, torch.Tensor]:
         """The state dict an engine loads: Hugging Face names, adapters merged in. Copies only where merging
         needs it.
@@ -90,13 +95,17 @@ class CausalLMModule(TorchRLModule):
         return {name: tensor.detach().cpu().clone() for name, tensor in self.state_dict().items()}
 
     def set_state(self, state: dict[str, Any]) -> None:
+        """All or nothing: names and shapes are compared before anything is copied."""
         tensors = {name: torch.as_tensor(value) for name, value in state.items()}
-        missing, unexpected = self.load_state_dict(tensors, strict=False)
-        if missing or unexpected:
+        own, given = ({n: tuple(t.shape) for n, t in d.items()} for d in (self.state_dict(), tensors))
+        wrong = sorted(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))
+        if wrong:
             raise BadConfig(
-                f"the state does not fit the model: missing {sorted(missing)[:3]}, unexpected {sorted(unexpected)[:3]}; "
-                "was it saved from another architecture or with another lora_rank?"
+                f"the state does not fit the model: {len(wrong)} tensors differ, {wrong[0]!r} first (model "
+                f"{own.get(wrong[0])}, state {given.get(wrong[0])}); was it saved from another architecture or "
+                "with another lora_rank?"
             )
+        self.load_state_dict(tensors, strict=True)
 
 
 def _with_lora(model: torch.nn.Module, settings: dict[str, Any]) -> torch.nn.Module:

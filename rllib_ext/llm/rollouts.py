@@ -153,7 +153,7 @@ class RolloutPool:
 
     def _lose(self, worker: Worker, why: str, *, kill: bool) -> None:
         if kill:
-            ray.kill(worker.handle, no_restart=False)
+            worker.kill()
         orphans = worker.lose(why)
         self.restarts += 1
         self._report("worker_died", f"worker {worker.number}: {why}")

@@ -48,6 +48,7 @@ class Worker:
     lost_at: float = 0.0
     last_error: str = ""
     _head_since: float = 0.0
+    _end: Any = None
     _ping: Any = None
     _ping_at: float = 0.0
     _looked_at: float = 0.0
@@ -74,6 +75,11 @@ class Worker:
             return f"it did not come back within {limits.engine_start_timeout_s:g} s"
         return None
 
+    def kill(self) -> None:
+        """End the process; Ray starts another one. Killing takes a moment, in which the old one still answers."""
+        self._end = self.handle.__ray_call__.remote(lambda _: time.sleep(60.0))  # over when the process is
+        ray.kill(self.handle, no_restart=False)
+
     def lose(self, why: str) -> list[Request]:
         """The actor died or is being killed: hand back everything it was asked."""
         self.last_error = why
@@ -95,6 +101,10 @@ class Worker:
         now = self.clock()
         # While nobody looks (the driver learns), nobody has waited.
         self._looked_for_s, self._looked_at = self._looked_for_s + min(1.0, now - self._looked_at), now
+        if self._end is not None:
+            if not ray.wait([self._end], timeout=0)[0]:
+                return False
+            self._end = None
         if self._ping is None:
             if self.clock() - self._ping_at < 0.5:
                 return False

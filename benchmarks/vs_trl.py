@@ -1,0 +1,160 @@
+"""Claim: completions per second against TRL's synchronous OnlineDPOTrainer, trained on, not only sampled.
+
+Both sides start from the same weights (a Llama of five million parameters, float32), read the same prompts (64 a round),
+sample 2 x 48 new tokens a prompt, score them with the same trivial function and make one optimizer step of online DPO a
+round. They take turns in one process tree; each gets both cores, in its best configuration as found beforehand:
+
+    ours       mode="async": the engine has a thread of its own; the learner has one or two (the faster)
+    ours sync  mode="sync": both phases one after the other with both cores, so that overlap has no part in it
+    TRL        gradient_checkpointing=False (its default disables the key-value cache of generation); one or two threads
+               (the faster)
+    TRL as is  TRL's defaults, float32 apart; few rounds, it is slow
+
+    ratio               completions per second, ours / TRL: the median over pairs, with a bootstrap 95 % interval
+    ratio_sync          ours sync / TRL: what the engine and the learner's arithmetic give without overlap
+    ratio_trl_defaults  ours / TRL as is
+    trl_generate_share  share of TRL's round that is generation; the rest is learning
+
+Validity. A sample is one turn; the rule is that of async_vs_sync (``_load.py``). Invalid samples are counted and left
+out, unless fewer than 3 pairs are valid. Profiles of all sides (cProfile) go into the .txt file.
+
+    python -m benchmarks.vs_trl [--quick] [--pairs 5] [--rounds 3] [--prompt-tokens 64]
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from benchmarks._session import quiet_process
+
+quiet_process()
+
+import ray  # noqa: E402
+
+from benchmarks._meter import metered_config  # noqa: E402
+from benchmarks._pictures import rate_figure  # noqa: E402
+from benchmarks._results import Results, arguments, note  # noqa: E402
+from benchmarks._segments import Side  # noqa: E402
+from benchmarks._session import ray_session  # noqa: E402
+from benchmarks._tasks import WORDS, register_words, word_prompts, words_model, worth  # noqa: E402
+from benchmarks._throughput import OursSide, PeerSide, compare, summary, take_turns, turns_of  # noqa: E402
+from benchmarks._trl import TRLSettings, start_trl  # noqa: E402
+from rllib_ext import AsyncOnlineDPOConfig  # noqa: E402
+from rllib_ext.llm.threads import available_cores  # noqa: E402
+
+TARGET = 5.0
+PROMPTS, NEW_TOKENS, SAMPLES = 64, 48, 2
+VOCABULARY, COUNT = 4096, 4096
+SHAPE = {"hidden": 256, "layers": 4, "heads": 4}  # 5.3 million parameters
+LR, BETA, TEMPERATURE = 1e-5, 0.1, 1.0
+_TIMEOUT_S = 1800.0
+
+
+def ours(name: str, mode: str, model: str, prompt_tokens: int, threads: int) -> OursSide:
+    config = (
+        metered_config(AsyncOnlineDPOConfig)
+        .environment(
+            WORDS, env_config={"prompt_tokens": prompt_tokens, "vocabulary": VOCABULARY, "count": COUNT}
+        )
+        .debugging(seed=0)
+        .training(
+            model=model, mode=mode, engine="vllm", max_prompt_tokens=prompt_tokens, max_new_tokens=NEW_TOKENS,
+            samples_per_prompt=SAMPLES, prompts_per_minibatch=PROMPTS, temperature=TEMPERATURE, beta=BETA, lr=LR,
+            lr_schedule="linear", total_updates=100_000, missing_eos="keep", engine_threads=threads,
+            learner_threads=threads,
+        )
+        .evaluation(evaluation_interval=None)
+    )  # fmt: skip
+    return OursSide(Side(name, config.build_algo(), threads), PROMPTS * SAMPLES)
+
+
+def theirs(name: str, model: str, prompt_tokens: int, *, checkpointing: bool) -> PeerSide:
+    settings = TRLSettings(
+        model=model, prompts=tuple(word_prompts(COUNT, tokens=prompt_tokens, vocabulary=VOCABULARY)), batch=PROMPTS,
+        max_new_tokens=NEW_TOKENS, max_length=prompt_tokens + NEW_TOKENS + 1, lr=LR, beta=BETA, temperature=TEMPERATURE,
+        gradient_checkpointing=checkpointing,
+    )  # fmt: skip
+    cores = available_cores()
+    return PeerSide(name, start_trl(settings, worth, cores), PROMPTS * SAMPLES, cores)
+
+
+def tune(side: OursSide, peer: PeerSide, rounds: int) -> None:
+    """Give each side the faster of one thread and all cores (ours: in the learner; the engine keeps its one)."""
+    counts = sorted({1, available_cores()})
+    mine, other = {}, {}
+    for count in counts:
+        side.side.learner_threads = peer.threads = count
+        mine[count], other[count] = side.turn(-1, rounds).round_s, peer.turn(-1, rounds).round_s
+    side.side.learner_threads, peer.threads = min(mine, key=mine.get), min(other, key=other.get)
+    note(f"threads: ours {side.side.learner_threads} of {mine}, TRL {peer.threads} of {other}")
+
+
+def measure(options: Any) -> tuple[list[Any], dict[str, Any], str]:
+    """(turns, threads of each side, profiles)."""
+    register_words()
+    length = options.prompt_tokens
+    model = words_model(vocabulary=VOCABULARY, max_length=length + NEW_TOKENS + 8, **SHAPE)
+    quick, cores = options.quick, available_cores()
+    note("starting two engines and two trainers")
+    mine = ours("ours", "async", model, length, 1)
+    plain = ours("ours sync", "sync", model, length, cores)
+    peer = theirs("TRL", model, length, checkpointing=False)
+    default = theirs("TRL as is", model, length, checkpointing=True)
+    try:
+        for side in (mine, plain):
+            side.side.algorithm.iterate()
+        tune(mine, peer, rounds=1)
+        pairs, rounds = (1, 1) if quick else (options.pairs, options.rounds)
+        note(f"{pairs} times {rounds} rounds of ours, ours sync and TRL, then TRL as it comes")
+        turns = take_turns([mine, plain, peer], pairs, rounds)
+        turns += take_turns([default], 1 if quick else 2, 1)
+        profiles = {
+            "ours, driver": mine.profile(), "ours, engine's thread": plain.worker_profile(),
+            "TRL": ray.get(peer.actor.profile.remote(peer.threads), timeout=_TIMEOUT_S),
+        }  # fmt: skip
+    finally:
+        for side in (mine, plain):
+            side.side.algorithm.stop()
+    threads = {"ours": [1, mine.side.learner_threads], "ours sync": [cores, cores], "TRL": [peer.threads] * 2}
+    text = "\n".join(f"===== {name}\n{profile}" for name, profile in profiles.items())
+    return turns, {"threads_generate_learn": threads, "prompt_tokens": length}, text
+
+
+def headline_of(turns: list[Any]) -> dict[str, Any]:
+    ratio, interval, valid = compare(turns, "ours", "TRL")
+    sides = summary(turns)
+    slow = sides["TRL as is"]["completions_per_s"]
+    reached = None if valid < 3 else ratio >= TARGET
+    return {
+        "ratio": ratio, "ratio_interval": interval, "ratio_sync": compare(turns, "ours sync", "TRL")[0],
+        "ratio_trl_defaults": sides["ours"]["completions_per_s"] / slow,
+        "completions_per_s": sides["ours"]["completions_per_s"],
+        "trl_completions_per_s": sides["TRL"]["completions_per_s"],
+        "trl_generate_share": sides["TRL"]["generate_s"] / sides["TRL"]["round_s"],
+        "trl_defaults_generate_share": sides["TRL as is"]["generate_s"] / sides["TRL as is"]["round_s"],
+        "generate_s": sides["ours"]["generate_s"], "learn_s": sides["ours"]["learn_s"],
+        "valid_samples": sum(not turn.invalid for turn in turns),
+        "invalid_samples": sum(bool(turn.invalid) for turn in turns), "target": TARGET, "reached": reached,
+    }  # fmt: skip
+
+
+def main() -> int:
+    options = arguments(__doc__, pairs=5, rounds=3, prompt_tokens=64).parse_args()
+    results = Results("vs_trl", options)
+    with ray_session():
+        turns, configuration, profiles = measure(options)
+    headline = headline_of(turns)
+    sides = summary(turns)
+    results.table([turn.row() for turn in turns])
+    results.text(profiles)
+    rates = {name: (side["completions_per_s"], side["interval"]) for name, side in sides.items()}
+    results.figure(
+        rate_figure("Online DPO, completions per second", "64 prompts x 2 x 48 tokens, float32", rates)
+    )
+    results.close(headline, sides=sides, configuration=configuration, turns=len(turns_of(turns, "TRL")))
+    return int(headline["reached"] is False and not options.quick)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
