@@ -36,7 +36,9 @@ os.environ.update(
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
         # Actors unpickle what tests define by importing it.
-        "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join(
+            [os.path.dirname(__file__), *filter(None, [os.environ.get("PYTHONPATH")])]
+        ),
     }
 )
 

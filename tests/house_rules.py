@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ("rllib_ext", "envs", "tuned_configs")
 
 # Lowest first. A module imports from lower layers and from its own package, never upward and never sideways.
-# Every other folder of rllib_ext is a method; the modules at its root are entry points (cli, demo, doctor).
+# Every other folder of rllib_ext is a method; cli and the modules at its root are entry points.
 LAYERS = ("envs", "rllib_ext.functional", "rllib_ext.runtime", "rllib_ext.analysis", "rllib_ext.llm")
 METHODS, CONFIGS, ENTRY_POINTS = len(LAYERS), len(LAYERS) + 1, len(LAYERS) + 2
 # Names, errors and the table of names: everything in rllib_ext above `functional` may import them.
@@ -48,7 +48,7 @@ def layer_of(module: str) -> tuple[int, str]:
     if module == "tuned_configs" or module.startswith("tuned_configs."):
         return CONFIGS, "tuned_configs"
     parts = module.split(".")
-    if (ROOT / "rllib_ext" / parts[1]).is_dir():
+    if parts[1] != "cli" and (ROOT / "rllib_ext" / parts[1]).is_dir():
         return METHODS, ".".join(parts[:2])
     return ENTRY_POINTS, "entry points"
 

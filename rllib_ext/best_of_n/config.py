@@ -23,6 +23,6 @@ class BestOfNConfig(LLMConfig):
         super().validate()
         if self.staleness_correction != "none":
             raise BadConfig(
-                f"staleness_correction is {self.staleness_correction!r}, but best-of-K finetuning has no importance ratio "
-                "to correct; set it to 'none'"
+                f"staleness_correction is {self.staleness_correction!r}, but best-of-K finetuning has no "
+                "importance ratio to correct; set it to 'none'"
             )

@@ -45,8 +45,8 @@ def evaluate(options: Namespace) -> int:
         _load(algorithm, path, initial_scores=same_prompts)
         algorithm.evaluate()
     record = read_jsonl(folder / EVALUATIONS)[-1]
-    if not same_prompts:
-        del record["win_rate_initial"]  # the initial policy was scored on other prompts
+    if not same_prompts and record.get("win_rate_against") == "initial policy":
+        record = {**record, "win_rate": None}  # the initial policy wrote for other prompts
     added = _add(run, record)
     _print(options, settings, path, {**record, "folder": str(folder), "added_to_run": added})
     return 0

@@ -56,7 +56,8 @@ def summary_of(settings: RunSettings, folder: Path, code: int, seconds: float) -
 
 def summary_text(summary: dict[str, Any]) -> str:
     """The same for people; what was not measured is left out."""
-    shown = {title: summary.get(key) for key, title in ROWS.items() if summary.get(key) is not None}
+    titles = {**ROWS, "win_rate": f"win rate against the {summary.get('win_rate_against')}"}
+    shown = {title: summary[key] for key, title in titles.items() if summary.get(key) is not None}
     width = max(map(len, shown), default=0)
     return "\n".join(f"{title:<{width}}  {_value(value)}" for title, value in shown.items())
 

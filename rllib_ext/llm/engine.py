@@ -29,8 +29,9 @@ LEAST_TEMPERATURE = 0.01
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample. temperature: >= 0.01 (vLLM raises lower ones to that). max_new_tokens: >= 1. samples: completions a prompt. seed: of the
-    whole call.
+    """How to sample. samples: completions a prompt. seed: of the whole call.
+
+    temperature: >= 0.01 (vLLM raises lower ones to that). max_new_tokens: >= 1.
     """
 
     temperature: float

@@ -40,8 +40,7 @@ SETTINGS = (
 METRICS = {
     "reward_mean": "reward, mean",
     "reward_se": "reward, standard error",
-    "win_rate": "win rate against the reference text",
-    "win_rate_initial": "win rate against the initial policy",
+    "win_rate": "win rate",
     "kl_ref": "KL to the initial policy, nats a completion",
     "ppl_completion": "perplexity under the initial policy",
     "n": "held-out prompts",
@@ -90,7 +89,8 @@ def _metrics(evaluations: Sequence[Mapping[str, Any]]) -> str:
         shown = [rows[0], rows[-1]] if len(rows) > 1 else rows
         names = [name for name in METRICS if isinstance(shown[-1].get(name), int | float)]
         head = (f"split {_plain(split)}", *(f"update {_plain(row.get('updates'))}" for row in shown))
-        parts.append(_table(head, [(METRICS[name], *(row.get(name) for row in shown)) for name in names]))
+        titles = {**METRICS, "win_rate": f"win rate against the {_plain(shown[-1].get('win_rate_against'))}"}
+        parts.append(_table(head, [(titles[name], *(row.get(name) for row in shown)) for name in names]))
     return "## Metrics\n\n" + "\n\n".join(parts) if parts else ""
 
 
