@@ -44,18 +44,19 @@ from rllib_ext import AsyncOnlineDPOConfig  # noqa: E402
 from rllib_ext.llm.threads import available_cores  # noqa: E402
 
 TARGET = 5.0
-PROMPTS, NEW_TOKENS, SAMPLES = 64, 48, 2
+PROMPTS, QUICK_PROMPTS = 64, 8  # a round
+NEW_TOKENS, SAMPLES = 48, 2
 VOCABULARY, COUNT = 4096, 4096
 SHAPE = {"hidden": 256, "layers": 4, "heads": 4}  # 5.3 million parameters
 LR, BETA, TEMPERATURE = 1e-5, 0.1, 1.0
 _TIMEOUT_S = 1800.0
 
 
-def ours(name: str, mode: str, model: str, prompt_tokens: int, threads: int) -> OursSide:
+def ours(name: str, mode: str, model: str, options: Any, threads: int) -> OursSide:
     config = (
         metered_config(AsyncOnlineDPOConfig)
         .environment(
-            WORDS, env_config={"prompt_tokens": prompt_tokens, "vocabulary": VOCABULARY, "count": COUNT}
+            WORDS, env_config={"prompt_tokens": options.prompt_tokens, "vocabulary": VOCABULARY, "count": COUNT}
         )
         .debugging(seed=0)
         .training(

@@ -1,8 +1,8 @@
 """The demo: a small language model learns to summarise functions, from real text, with nothing downloaded.
 
 Reads the docstrings of installed packages, trains a tokenizer and a small Llama on (function, summary) pairs, then
-goes on with asynchronous online DPO: vLLM writes two summaries a function, ROUGE-L against the author's own summary
-says which is better. Ends with a report folder, an exported model and one line of JSON.
+goes on with asynchronous online DPO: vLLM writes four summaries a function, ROUGE-L against the author's own summary
+says which is best and which is worst. Ends with a report folder, an exported model and one line of JSON.
 
 ``python -m rllib_ext.demo [--folder runs] [--updates N] [--sft-seconds S]``; about ten minutes on two cores.
 """
@@ -22,16 +22,18 @@ MAX_CHARS = 160  # of a function's text: what two cores can read in ten minutes
 VOCABULARY = 10_000  # most parameters are embeddings: what two cores cannot train are wide layers
 CONTEXT = 128
 SHAPE = {"hidden": 128, "layers": 4, "heads": 2}
+# The policy is trained and judged as it is sampled, at temperature 1.
 TRAINING = {
-    "prompts_per_minibatch": 32,
+    "prompts_per_minibatch": 48,
     "samples_per_prompt": 4,
     "max_prompt_tokens": 96,
     "max_new_tokens": 24,
-    "temperature": 0.7,
-    "beta": 0.05,
-    "lr": 3e-4,
+    "temperature": 1.0,
+    "evaluation_temperature": 1.0,
     "evaluation_prompts": 512,
-    "logp_probe": 4,
+    "evaluation_interval": 20,
+    "beta": 0.1,
+    "lr": 2e-4,
 }
 
 
@@ -154,8 +156,8 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--folder", default="runs", help="where the demo's folder goes; an older demo there is replaced"
     )
-    parser.add_argument("--updates", type=int, default=128, help="optimizer updates of online DPO")
-    parser.add_argument("--sft-seconds", type=float, default=170.0, help="length of the supervised start")
+    parser.add_argument("--updates", type=int, default=100, help="optimizer updates of online DPO")
+    parser.add_argument("--sft-seconds", type=float, default=150.0, help="length of the supervised start")
     return parser.parse_args(argv)
 
 

@@ -88,6 +88,8 @@ def test_help_of_an_algorithm_has_its_own_knobs(capsys: pytest.CaptureFixture) -
     ("words", "nearest"),
     [
         (["tarin"], "'train'"),
+        (["sweep", "offpolicynes"], "'offpolicyness'"),
+        (["sweep", "offpolicyness", "--updats", "3"], "--model"),
         (["train", "AsyncOnlineDPO", "--sed", "3"], "'--seed'"),
         (["train", "AsyncOnlinDPO", "--env", "TLDR"], "'AsyncOnlineDPO'"),
         (["train", "AsyncOnlineDPO", "--env", "TLRD", "--set", "model=m"], "'TLDR'"),
@@ -174,6 +176,14 @@ def test_environment_values_are_json_or_text(capsys: pytest.CaptureFixture) -> N
     ]
     config = dry_run(capsys, "--env", "TLDR", *words)
     assert config["env_config"] == {"split": "train", "data": ["a.jsonl", "b.jsonl"], "max_rows": None}
+
+
+def test_a_sweep_gets_its_own_words(capsys: pytest.CaptureFixture) -> None:
+    assert main(["sweep"]) == 0
+    assert "offpolicyness  Off-policyness:" in capsys.readouterr().out
+    assert main(["sweep", "offpolicyness", "--dry-run", "--model", "some/model", "--updates", "4"]) == 0
+    space = json.loads(capsys.readouterr().out)
+    assert space["total_updates"] == 4 and space["minibatches_per_generation"] == {"grid_search": [1, 2, 4]}
 
 
 # ----- config.json

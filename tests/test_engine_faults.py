@@ -34,7 +34,7 @@ def pids(algorithm):
 
 
 def test_a_killed_worker_costs_nothing(ray_session, model, tmp_path):
-    """kill -9 of one of two workers: every prompt is learnt from once, and the weights are those of an undisturbed run."""
+    """kill -9 of one of two workers: every prompt is learnt from once, the weights are those of a calm run."""
     settings = {"num_env_runners": 2, "env_config": {"size": 64}, "total_updates": 8}
     with running(tiny_config(model, **settings), tmp_path / "calm") as algorithm:
         for _ in range(8):

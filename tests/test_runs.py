@@ -339,7 +339,7 @@ def test_a_checkpoint_is_not_written_twice(saved: list[int], tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_a_second_signal_leaves_at_once_and_the_run_goes_on(model: str, tmp_path: Path) -> None:
-    words = train_words(model, "--checkpoint-every", "2", "--name", "x", total=40)
+    words = train_words(model, "--checkpoint-every", "2", "--name", "x", total=20)
     program = [sys.executable, "-m", "rllib_ext.cli"]
     run = tmp_path / "runs" / "AsyncOnlineDPO-ControlledTLDR-x"
     with subprocess.Popen([*program, *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
@@ -354,7 +354,7 @@ def test_a_second_signal_leaves_at_once_and_the_run_goes_on(model: str, tmp_path
         [*program, "resume", str(run), "--json"], cwd=tmp_path, capture_output=True, text=True
     )
     assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout.splitlines()[-1])["updates"] == 40
+    assert json.loads(again.stdout.splitlines()[-1])["updates"] == 20
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""``rllib-ext``: list · train · resume · evaluate · plot · export · doctor.
+"""``rllib-ext``: list · train · sweep · resume · evaluate · plot · export · doctor.
 
 Exit codes: 0 done, 2 usage or configuration, 3 data or environment contract, 4 training failed (non-finite,
 stalled, storage), 5 interrupted but resumable. A verb's module is imported when the verb is called, so that
@@ -16,6 +16,7 @@ from typing import Any
 VERBS = {
     "list": "rllib_ext.cli.listing:list_names",
     "train": "rllib_ext.cli.train:train",
+    "sweep": "rllib_ext.cli.sweep:sweep",
     "resume": "rllib_ext.cli.train:resume",
     "evaluate": "rllib_ext.cli.evaluate:evaluate",
     "plot": "rllib_ext.cli.artefacts:plot",

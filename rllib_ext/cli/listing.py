@@ -1,4 +1,4 @@
-"""``list``: the algorithms and environments that the table of names holds.
+"""``list``: the algorithms and environments that the table of names holds, and the sweeps.
 
 What an algorithm is comes from the first line of its package, read without importing it: that would bring
 in torch and Ray, and a list should come at once.
@@ -12,16 +12,18 @@ import inspect
 from argparse import Namespace
 from pathlib import Path
 
+from rllib_ext.cli.sweep import sweeps
 from rllib_ext.registry import ALGORITHMS, ENVIRONMENTS, environment
 
 
 def list_names(options: Namespace) -> int:
-    """Print the two tables."""
+    """Print the tables."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
-    for title, rows in (("algorithms", _algorithms()), ("environments", _environments())):
+    tables = {"algorithms": _algorithms(), "environments": _environments(), "sweeps": list(sweeps().items())}
+    for title, rows in tables.items():
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for heading in ("name", "what it is", "arguments (--env-set)")[: len(rows[0])]:
             table.add_column(heading, overflow="fold")

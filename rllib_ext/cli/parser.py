@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 SUMMARIES = {
     "list": "the algorithms and environments that there are",
     "train": "train an algorithm on an environment into a new run folder",
+    "sweep": "run a study of tuned_configs by its name",
     "resume": "go on with a run that was interrupted",
     "evaluate": "score a run or one of its checkpoints on held-out prompts",
     "plot": "draw the plots, the CSVs and the HTML report of a run",
@@ -75,6 +76,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         print(f"rllib-ext: unknown verb {words[0]!r}.{hint} Known: {', '.join(SUMMARIES)}.", file=sys.stderr)
         raise SystemExit(2)
+    if words[:1] == ["sweep"] and words[1:2] not in (["-h"], ["--help"]):  # the rest is the sweep's own
+        name = words[1] if len(words) > 1 else None
+        return argparse.Namespace(verb="sweep", words=words, name=name, rest=words[2:])
     if words and words[0] in verbs.choices:
         return verbs.choices[words[0]].parse_args(words[1:], argparse.Namespace(words=words))
     return verbs.owner.parse_args(words or ["--help"])
@@ -104,6 +108,9 @@ def _build() -> _Verbs:
     verbs = _Verbs()
     verbs.add("list")
     _train(verbs.add("train", add_help=False))
+    verbs.add("sweep").add_argument(
+        "name", metavar="NAME ...", help="and what that sweep takes; none: list them"
+    )
     for name in ("resume", "evaluate", "plot", "export"):
         verbs.add(name)
     resume, evaluate, plot, export = (verbs.choices[n] for n in ("resume", "evaluate", "plot", "export"))

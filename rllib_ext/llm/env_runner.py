@@ -167,8 +167,8 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
         digest = digest_of(snapshot.arrays)
         if digest != weights.digest or snapshot.version != weights.version:
             raise EngineDead(
-                f"weights version {weights.version} arrived as version {snapshot.version} with digest {digest}, announced "
-                f"was {weights.digest}; nothing was loaded"
+                f"weights version {weights.version} arrived as version {snapshot.version} with digest {digest}, "
+                f"announced was {weights.digest}; nothing was loaded"
             )
         engine.load_weights(snapshot)
         self.version, self.digest = snapshot.version, digest
