@@ -11,11 +11,11 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 
 
 def test_the_readme_example_trains(ray_session, tmp_path, monkeypatch):
-    """A user's own environment and reward, in at most twenty-five lines, trained for its twenty updates."""
+    """A user's own environment and reward, in at most twenty lines, trained for its twenty updates."""
     example = re.search(
         r"<!-- example: tested -->\n```python\n(.*?)```", README.read_text(), re.DOTALL
     ).group(1)
-    assert len(example.splitlines()) <= 25
+    assert len([line for line in example.splitlines() if line.strip()]) <= 20
     tokenizer = train_tokenizer(["Say red: RED", "Say blue: blue", "GREEN grey"] * 4, 300)
     shape = causal_lm_config(tokenizer, hidden=64, layers=2, heads=2, max_length=768)
     save_model(build_causal_lm(shape, 0), tokenizer, tmp_path / "model")

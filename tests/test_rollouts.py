@@ -73,7 +73,7 @@ def test_waiting_for_what_was_never_asked_is_an_error_and_no_hang(crew: Crew) ->
         pool.collect(asked)
     pool.submit(asked, weights())
     pool.collect(asked)
-    with pytest.raises(RllibExtError, match=r"was delivered before"):
+    with pytest.raises(RllibExtError, match=r"or delivered before"):
         pool.collect(asked)
     with pytest.raises(RllibExtError, match="submitted twice"):
         pool.submit(asked[:1], weights())

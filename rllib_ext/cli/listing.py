@@ -23,7 +23,7 @@ def list_names(options: Namespace) -> int:
 
     console = Console()
     tables = {"algorithms": _algorithms(), "environments": _environments(), "sweeps": list(sweeps().items())}
-    for title, rows in tables.items():
+    for title, rows in ((title, rows) for title, rows in tables.items() if rows):
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for heading in ("name", "what it is", "arguments (--env-set)")[: len(rows[0])]:
             table.add_column(heading, overflow="fold")

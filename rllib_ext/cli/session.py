@@ -22,6 +22,7 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # actors without GPUs keep the driver's view of the devices
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # the C++ core would write its notes into the live table
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # Ray's 15 starves the generators wherever anything else runs
     "TOKENIZERS_PARALLELISM": "false",
 }
 

@@ -37,8 +37,7 @@ class Turn:
 class Conversation:
     """One episode in the making. score None and unscored: why; refused: why nothing was generated.
 
-    slot: which of the ticket's prompts it answers. The index alone would not tell: a round may hold a prompt
-    of one epoch and the same prompt of the next.
+    slot: which of the ticket's prompts it answers; a round may hold one index twice, of two epochs.
     """
 
     slot: int
@@ -61,12 +60,8 @@ class Conversation:
 
     def sequence(self) -> list[int]:
         """All ids so far, in order, ending with what the environment said last."""
-        ids: list[int] = []
-        for turn in self.turns:
-            ids.extend(turn.observation_ids.tolist())
-            ids.extend(turn.token_ids.tolist())
-        ids.extend(self.pending_ids.tolist())
-        return ids
+        parts = [ids for turn in self.turns for ids in (turn.observation_ids, turn.token_ids)]
+        return np.concatenate([*parts, self.pending_ids]).tolist()
 
 
 def open_conversations(
@@ -155,15 +150,12 @@ def _generate(
     """One engine call for the turn, results in the order of ``live``. First turn: one request a prompt."""
     if number > 0:
         sampling = replace(sampling, samples=1, seed=(sampling.seed + number) % 2**31)
-    key = (lambda c: c.slot) if number == 0 else id
-    groups = [list(group) for _, group in groupby(live, key=key)]
+    groups = [list(group) for _, group in groupby(live, key=id if number else lambda c: c.slot)]
     results = engine.generate([group[0].sequence() for group in groups], sampling)
     answers: list[Generated | Refused] = []
     for group, result in zip(groups, results, strict=True):
         if isinstance(result, list) and len(result) < len(group):
-            raise EngineDead(
-                f"the engine returned {len(result)} completions where {len(group)} were asked for"
-            )
+            raise EngineDead(f"the engine returned {len(result)} completions where {len(group)} were asked")
         answers += [result] * len(group) if isinstance(result, Refused) else result[: len(group)]
     return answers
 

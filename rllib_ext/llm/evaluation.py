@@ -9,6 +9,7 @@ wrote for the same prompt, a tie counting one half; ``win_rate_against`` says wh
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,9 @@ class Evaluation:
         if not groups:
             return {}
         columns = to_columns(groups)
+        start, version = time.time(), self._algorithm.counters["updates"]
         values = self._algorithm.on_learner(publishing.evaluate_completions, columns=columns)
+        self._algorithm.journal.span("evaluate", "learner", start, time.time(), self._count, version)
         return {
             "kl_ref": float(values["kl"].mean()),
             "ppl_completion": float(values["ppl_completion"].mean()),

@@ -86,7 +86,8 @@ TEXT = {
     "prompt_overflow": Knob(
         "drop",
         str,
-        "What happens to a longer prompt: 'drop' it and count it, or keep its end ('truncate').",
+        "What happens to a longer prompt: 'drop' it and count it, or keep its end ('truncate'; of a conversation "
+        "the newest messages).",
         choices=("drop", "truncate"),
     ),
     "max_new_tokens": Knob(

@@ -25,6 +25,7 @@ from rllib_ext.llm.workers import Limits, Request, Worker
 
 _QUEUED_PER_WORKER = 2  # one being played, one waiting, so that a worker never idles between rounds
 _ATTEMPTS = 5
+_DEFECT = "the ticket {} (split, round, chunk) was {}; this is a defect of the scheduler, please report it"
 
 
 class RolloutPool:
@@ -38,9 +39,7 @@ class RolloutPool:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._workers = [Worker(number, handle, clock) for number, handle in sorted(handles.items())]
-        self._limits = limits
-        self._report = report
-        self._clock = clock
+        self._limits, self._report, self._clock = limits, report, clock
         self._queue: deque[Request] = deque()
         self._answers: dict[tuple[str, int, int], Rollout] = {}
         self._delivered: set[tuple[str, int, int]] = set()
@@ -58,10 +57,7 @@ class RolloutPool:
         known = self._under_way() | self._answers.keys() | self._delivered
         for request in requests:
             if request.ticket.key in known:
-                raise RllibExtError(
-                    f"the ticket {request.ticket.key} (split, round, chunk) was submitted twice; this is a "
-                    "defect of the scheduler, please report it"
-                )
+                raise RllibExtError(_DEFECT.format(request.ticket.key, "submitted twice"))
         self._queue.extend(requests)
         self._dispatch()
 
@@ -70,10 +66,7 @@ class RolloutPool:
         keys = [ticket.key for ticket in tickets]
         while missing := {key for key in keys if key not in self._answers}:
             if unasked := missing - self._under_way():
-                raise RllibExtError(
-                    f"the ticket {min(unasked)} (split, round, chunk) was never submitted, or its answer was "
-                    "delivered before; this is a defect of the scheduler, please report it"
-                )
+                raise RllibExtError(_DEFECT.format(min(unasked), "never submitted, or delivered before"))
             self._wait_once()
         self._delivered.update(keys)
         return [self._answers.pop(key) for key in keys]
@@ -175,9 +168,7 @@ class RolloutPool:
             self.requeued_prompts += len(ticket.prompts)
         if requests:
             count = sum(len(request.ticket.prompts) for request in requests)
-            self._report(
-                "prompts_requeued", f"{count} prompts of {len(requests)} requests go to other workers"
-            )
+            self._report("prompts_requeued", f"{count} prompts of {len(requests)} requests are asked again")
 
     def _give_up(self, worker: Worker, why: str) -> None:
         worker.state, worker.last_error = "gone", why
