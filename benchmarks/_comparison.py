@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks._balance import BALANCED, Calibrator, Setting
 from benchmarks._meter import MeteredDPO, metered_config
 from benchmarks._results import note
-from benchmarks._segments import Segment, Side, alternate, of, phases, usable_ratios
+from benchmarks._segments import Segment, Side, alternate, of, pair_ratios, phases, usable
 from benchmarks._statistics import bootstrap_interval, median, normal_interval
 from benchmarks._tasks import controlled_policy
 from rllib_ext import AsyncOnlineDPOConfig
@@ -114,10 +114,11 @@ def run_real(plan: Plan) -> tuple[list[Segment], dict[str, Any], dict[str, Any]]
 
 def figures(segments: list[Segment], evaluations: dict[str, Any]) -> dict[str, Any]:
     """The headline of the real mode."""
-    sync, asynchronous = of(segments, "sync"), of(segments, "async")
+    kept = usable(segments, ("sync", "async"))
+    sync, asynchronous = of(kept, "sync"), of(kept, "async")
     best = "best sync" if of(segments, "best sync") else "sync"
-    ratios = usable_ratios(segments, "sync", "async")
-    best_ratios = usable_ratios(segments, best, "async")
+    ratios = pair_ratios(kept, "sync", "async")
+    best_ratios = pair_ratios(usable(segments, (best, "async")), best, "async")
     longest = [max(segment.worker_lane_s, segment.driver_lane_s) for segment in sync]
     ideal = median([segment.round_s / lane for segment, lane in zip(sync, longest, strict=True)])
     shares = [lane / segment.round_s for segment, lane in zip(asynchronous, longest, strict=True)]

@@ -15,6 +15,7 @@ from rllib_ext.analysis.figures import (
     name_axes,
     new_figure,
     nothing_here,
+    updates_axis,
 )
 
 LANES = (("load_weights_s", PINK), ("generate_s", BLUE), ("score_s", GREEN))
@@ -54,6 +55,7 @@ def async_vs_sync_figure(
             chosen = [s for s in mine if (not s.invalid) is valid]
             right.plot([s.pair for s in chosen], [s.round_s for s in chosen], marker, color=colour)
     if table:
+        updates_axis(right)
         right.legend(frameon=False, fontsize=9)
         right.set_ylim(bottom=0)
     name_axes(right, "pair (crosses: invalid samples)", "seconds a round")

@@ -8,7 +8,7 @@ for outside the clock, so that it does not run into the other side's time.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,19 +100,22 @@ def of(segments: Sequence[Segment], side: str) -> list[Segment]:
     return [segment for segment in segments if segment.side == side]
 
 
-def pair_ratios(segments: Sequence[Segment], slow: str, fast: str, *, valid_only: bool) -> list[float]:
+def valid_pairs(segments: Sequence[Segment], sides: Collection[str]) -> list[int]:
+    """Pairs in which the segments of all these sides are valid."""
+    invalid = {segment.pair for segment in segments if segment.side in sides and segment.invalid}
+    return sorted({segment.pair for segment in segments} - invalid)
+
+
+def usable(segments: Sequence[Segment], sides: Collection[str], least: int = 3) -> list[Segment]:
+    """The segments of valid pairs; all, where fewer than ``least`` pairs are valid (``reached`` is then null)."""
+    kept = valid_pairs(segments, sides)
+    return [s for s in segments if s.pair in kept] if len(kept) >= least else list(segments)
+
+
+def pair_ratios(segments: Sequence[Segment], slow: str, fast: str) -> list[float]:
     """Round time of ``slow`` over that of ``fast``, pair by pair."""
-    ratios = []
-    for first, second in zip(of(segments, slow), of(segments, fast), strict=True):
-        if not (valid_only and (first.invalid or second.invalid)):
-            ratios.append(first.round_s / second.round_s)
-    return ratios
-
-
-def usable_ratios(segments: Sequence[Segment], slow: str, fast: str, least: int = 3) -> list[float]:
-    """The ratios of valid pairs; of all pairs where fewer than ``least`` are valid (``valid_samples`` says so)."""
-    valid = pair_ratios(segments, slow, fast, valid_only=True)
-    return valid if len(valid) >= least else pair_ratios(segments, slow, fast, valid_only=False)
+    pairs = zip(of(segments, slow), of(segments, fast), strict=True)
+    return [first.round_s / second.round_s for first, second in pairs]
 
 
 def phases(segments: Sequence[Segment]) -> dict[str, float]:

@@ -120,7 +120,7 @@ def judge(phases: Phases, segments: list[Any]) -> dict[str, Any]:
     ideal = timeline_ideal(phases.g, phases.w, 0.0, phases.u)
     sync_s = median([segment.round_s for segment in of(segments, "sync")])
     async_s = median([segment.round_s for segment in of(segments, "async")])
-    ratios = pair_ratios(segments, "sync", "async", valid_only=False)
+    ratios = pair_ratios(segments, "sync", "async")
     excess = async_s / ideal.async_s - 1
     judged = min(phases.g, phases.u) >= LEAST_S
     interval = bootstrap_interval(ratios)

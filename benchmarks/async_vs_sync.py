@@ -69,7 +69,8 @@ def virtual_headline(table: list[dict[str, Any]]) -> dict[str, Any]:
 
 def verdict(headline: dict[str, Any], segments: list[Any]) -> bool | None:
     """Whether the targets are met; None where too few pairs are valid to say."""
-    if len(_segments.pair_ratios(segments, "sync", "async", valid_only=True)) < LEAST_VALID_PAIRS:
+    sides = {segment.side for segment in segments}
+    if len(_segments.valid_pairs(segments, sides)) < LEAST_VALID_PAIRS:
         return None
     return all(headline[name] >= target for name, target in TARGETS.items())
 
