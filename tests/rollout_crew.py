@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ from rllib_ext.llm.requests import Ticket
 from rllib_ext.llm.rollouts import RolloutPool
 from rllib_ext.llm.workers import Limits
 
-LIMITS = {"engine_start_timeout_s": 20.0, "worker_timeout_s": 20.0, "stall_timeout_s": 20.0}
+# Generous: a busy machine must not look like a fault.
+LIMITS = {"engine_start_timeout_s": 90.0, "worker_timeout_s": 90.0, "stall_timeout_s": 90.0}
 
 
 class Crew:
@@ -30,6 +32,7 @@ class Crew:
         self.ray, self.home, self.folder = ray, home, folder
         self.handles: dict[int, Any] = {}
         self.events: list[tuple[str, str]] = []
+        self.later_s = 0.0  # how far the pool's clock is ahead: waiting for deadlines would only take time
         self.pool: RolloutPool
 
     def hire(
@@ -51,12 +54,15 @@ class Crew:
             if number not in self.veterans:
                 self.veterans[number] = actor.remote(number, str(self.home))
             self.handles[number] = self.veterans[number]
-        self.ray.get([handle.ping.remote() for handle in self.handles.values()], timeout=30)
+        self.ray.get([handle.ping.remote() for handle in self.handles.values()], timeout=90)
         self.first = set(self.asked("births"))
         budget = limits.pop("worker_restart_budget", 3)
         settings = Limits(**{**LIMITS, **limits}, worker_restart_budget=budget)
         self.pool = RolloutPool(
-            self.handles, settings, lambda kind, detail: self.events.append((kind, detail))
+            self.handles,
+            settings,
+            lambda kind, detail: self.events.append((kind, detail)),
+            lambda: time.monotonic() + self.later_s,
         )
         return self.pool
 

@@ -16,7 +16,7 @@ from rllib_ext.llm import rollouts
 from rllib_ext.llm.rollouts import RolloutPool
 from rllib_ext.llm.workers import Limits, Request, Worker
 
-pytestmark = pytest.mark.timeout(60)  # a hang is a failure
+pytestmark = pytest.mark.timeout(240)  # a hang is a failure
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def crew(ray_session: ModuleType, home: Path, tmp_path: Path) -> Iterator[Crew]:
     made.dismiss()
 
 
-def until(condition: Callable[[], bool], pool: RolloutPool, seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], pool: RolloutPool, seconds: float = 90.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the pool did not get there in time"
@@ -94,10 +94,12 @@ def test_after_forgetting_the_same_tickets_get_new_answers(crew: Crew) -> None:
 
 def test_a_learner_that_takes_long_costs_no_worker(crew: Crew) -> None:
     """Answers that have been lying there for longer than a worker may take are answers all the same."""
-    pool = crew.hire([], [], worker_timeout_s=1.0, engine_start_timeout_s=1.0)
+    pool = crew.hire([], [])
     for number in range(3):
         pool.submit(tickets(number), weights())
-        time.sleep(2.2 if number == 1 else 0)
+        lying = [ref for worker in pool._workers for ref in worker.requests]
+        crew.ray.wait(lying, num_returns=len(lying), timeout=90)
+        crew.later_s += 1000
         assert right(pool.collect(tickets(number)), tickets(number), 0)
     assert not crew.events and pool.restarts == 0
 
@@ -154,15 +156,16 @@ def test_a_dead_engine_is_replaced_with_its_worker(crew: Crew) -> None:
 
 
 def test_a_worker_that_hangs_is_killed_and_replaced(crew: Crew) -> None:
-    pool = crew.hire(["well", "hang"], worker_timeout_s=1.0)
+    pool = crew.hire(["well", "hang"])
     for number in range(2):
-        pool.submit(tickets(number), weights())
-    start = time.monotonic()
-    for number in range(2):
-        assert right(pool.collect(tickets(number)), tickets(number), 0)
-    assert time.monotonic() - start < 15
+        pool.submit(tickets(number, chunks=1), weights())
+    assert right(pool.collect(tickets(0, chunks=1)), tickets(0, chunks=1), 0)
+    pool._wait_once()
+    assert not crew.events
+    crew.later_s += 91
+    assert right(pool.collect(tickets(1, chunks=1)), tickets(1, chunks=1), 0)
     assert crew.kinds() == {"worker_died": 1, "prompts_requeued": 1, "worker_replaced": 1}
-    assert "no answer within 1 s" in crew.events[0][1]
+    assert "no answer within 90 s" in crew.events[0][1]
 
 
 def test_a_worker_that_died_while_idle_is_noticed_and_its_work_moves(crew: Crew) -> None:
@@ -192,10 +195,9 @@ def test_a_worker_that_keeps_dying_is_given_up_and_the_others_go_on(crew: Crew) 
 def test_nobody_left_is_said_at_once_and_by_name(crew: Crew) -> None:
     pool = crew.hire(["kill"], ["exit"], worker_restart_budget=0)
     pool.submit(tickets(0), weights())
-    start = time.monotonic()
     with pytest.raises(Stalled, match=r"worker 1 gone.*worker 2 gone.*rllib-ext resume") as error:
         pool.collect(tickets(0))
-    assert time.monotonic() - start < 10 and error.value.exit_code == 4
+    assert error.value.exit_code == 4
     with pytest.raises(Stalled):
         pool.collect(tickets(0))
 
@@ -208,12 +210,13 @@ def test_an_actor_that_may_not_restart_is_given_up(crew: Crew) -> None:
 
 
 def test_nobody_comes_back_in_time(crew: Crew) -> None:
-    pool = crew.hire(["exit"], births=["well", "hang"], stall_timeout_s=1.5)
+    pool = crew.hire(["exit"], births=["well", "hang"])
     pool.submit(tickets(0), weights())
-    start = time.monotonic()
+    until(lambda: pool._workers[0].state == "returning", pool)
+    pool._wait_once()
+    crew.later_s += 91
     with pytest.raises(Stalled, match="worker 1 returning"):
         pool.collect(tickets(0))
-    assert 1.5 < time.monotonic() - start < 10
 
 
 def test_a_restart_that_takes_too_long_is_a_failure_too(crew: Crew) -> None:
@@ -267,8 +270,8 @@ def test_stopping_ends_everybody(crew: Crew) -> None:
     pool.submit(tickets(0), weights())
     pool.stop()
     assert len(crew.asked("stops")) == 2
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 90
     for handle in crew.handles.values():
         with pytest.raises(crew.ray.exceptions.RayActorError):
             while time.monotonic() < deadline:
-                crew.ray.get(handle.ping.remote(), timeout=10)
+                crew.ray.get(handle.ping.remote(), timeout=90)

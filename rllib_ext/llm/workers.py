@@ -77,7 +77,7 @@ class Worker:
 
     def kill(self) -> None:
         """End the process; Ray starts another one. Killing takes a moment, in which the old one still answers."""
-        self._end = self.handle.__ray_call__.remote(lambda _: time.sleep(60.0))  # over when the process is
+        self._end = self.handle.__ray_call__.remote(lambda _: time.sleep(10.0))  # over when the process is
         ray.kill(self.handle, no_restart=False)
 
     def lose(self, why: str) -> list[Request]:
