@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import signal
@@ -87,17 +85,14 @@ def story(ray_session: Any, model: str, tmp_path_factory: pytest.TempPathFactory
     words = train_words(
         model, "--storage-path", str(folder), "--name", "story", "--checkpoint-every", "2", "--json"
     )
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said):
-        with patch.context() as interrupted:
-            interrupted.setattr(ResultLog, "write", write_and_interrupt)
-            codes = {"train": main(words)}
-        stopped_at = checkpoints.latest(run / "checkpoints")
-        codes["resume"] = main(["resume", str(run), "--json"])
+    with patch.context() as interrupted:
+        interrupted.setattr(ResultLog, "write", write_and_interrupt)
+        codes = {"train": main(words)}
+    stopped_at = checkpoints.latest(run / "checkpoints")
+    codes["resume"] = main(["resume", str(run), "--json"])
     yield {
         "run": run,
         "codes": codes,
-        "said": said.getvalue(),
         "stopped_at": stopped_at.name if stopped_at else None,
         "handler_is_back": signal.getsignal(signal.SIGINT) is handler,
     }
@@ -105,11 +100,7 @@ def story(ray_session: Any, model: str, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_an_interrupt_is_resumable_and_the_totals_are_whole(story: dict[str, Any]) -> None:
-    assert story["codes"] == {"train": 5, "resume": 0}, story["said"]
-    assert (
-        "interrupted; saved up to update 2 of 8" in story["said"]
-        and f"resume {story['run']}" in story["said"]
-    )
+    assert story["codes"] == {"train": 5, "resume": 0}
     assert story["stopped_at"] == f"step_{STOP_AT - 1:06d}" and story["handler_is_back"]
     data = load_run(story["run"])
     assert [row["training_iteration"] for row in data.results] == list(range(1, len(data.results) + 1))
