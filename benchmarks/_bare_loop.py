@@ -18,7 +18,7 @@ from rllib_ext.functional.preference import best_and_worst, online_dpo
 from rllib_ext.llm.batch import Completion, Group, to_columns
 from rllib_ext.llm.engine import Sampling
 from rllib_ext.llm.engine_hf import HFEngine
-from rllib_ext.llm.rl_module import completion_logps
+from rllib_ext.llm.forward import completion_logps
 from rllib_ext.llm.safety import encode_plain, open_causal_lm, open_tokenizer
 from rllib_ext.llm.schedule import learning_rate
 

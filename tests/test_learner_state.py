@@ -13,10 +13,10 @@ from tiny_language import save_tiny_model
 
 from rllib_ext.errors import BadConfig
 from rllib_ext.llm.batch import to_columns
+from rllib_ext.llm.forward import completion_logps
 from rllib_ext.llm.learner import LLMLearner
 from rllib_ext.llm.persistence import learner_state, restore_learner
 from rllib_ext.llm.publishing import to_tensors
-from rllib_ext.llm.rl_module import completion_logps
 from rllib_ext.llm.safety import open_causal_lm
 from rllib_ext.llm.weights import pack, unpack
 from rllib_ext.online_dpo.config import AsyncOnlineDPOConfig
@@ -36,7 +36,8 @@ def trained(folder: str, updates: int = 2, **settings: object) -> LLMLearner:
 
 def logps_of(model: torch.nn.Module, temperature: float = 0.7) -> torch.Tensor:
     with torch.no_grad():
-        return completion_logps(model, to_tensors(to_columns(some_groups(4, 2, seed=9)), "cpu"), temperature)
+        columns = to_tensors(to_columns(some_groups(4, 2, seed=9)), "cpu")
+        return completion_logps(model, columns, temperature, share_prompts=True)
 
 
 # ----- adapters

@@ -168,6 +168,7 @@ class LLMConfig(AlgorithmConfig):
                 "lora_rank": self.lora_rank,
                 "lora_alpha": self.lora_alpha,
                 "temperature": self.temperature,
+                "share_prompts": self.share_prompts,
                 "seed": self.run_seed,
             },
         )

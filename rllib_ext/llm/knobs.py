@@ -136,6 +136,12 @@ OPTIMISATION = {
     "gradient_accumulation": Knob(
         1, int, "Micro-batches that one update is computed in; bounds memory.", 1, 4096
     ),
+    "share_prompts": Knob(
+        True,
+        bool,
+        "Compute a prompt once for all its completions in the learner (their gradients add up in it). Off: once a "
+        "completion, as where the architecture's key-value cache cannot be continued.",
+    ),
     "max_skipped_updates": Knob(5, int, "Non-finite updates in a row that stop the run.", 1, 10_000),
 }
 

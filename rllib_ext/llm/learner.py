@@ -20,7 +20,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 
 from rllib_ext.errors import NonFinite
-from rllib_ext.llm.rl_module import CausalLMModule, completion_logps
+from rllib_ext.llm.rl_module import CausalLMModule
 from rllib_ext.llm.schedule import learning_rate
 from rllib_ext.llm.weights import WeightSnapshot
 
@@ -171,10 +171,11 @@ class LLMLearner(TorchLearner):
     @torch.no_grad()
     def reference_logps_at(self, columns: dict[str, Any], temperature: float) -> torch.Tensor:
         """Log-probabilities (R, K, T) of the reference policy at ``temperature``, nats."""
+        module = self.language_module
         if self.reference is not None:
-            return completion_logps(self.reference, columns, temperature)
-        with self.language_module.without_adapters():
-            return completion_logps(self.language_module.model, columns, temperature)
+            return module.logps(self.reference, columns, temperature)
+        with module.without_adapters():
+            return module.logps(module.model, columns, temperature)
 
     # ----- metrics
 

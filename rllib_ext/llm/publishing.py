@@ -11,7 +11,7 @@ import torch
 from rllib_ext.functional.importance import logp_difference
 from rllib_ext.functional.masking import sequence_logps
 from rllib_ext.functional.perplexity import ppl_completion, ppl_diluted
-from rllib_ext.llm.rl_module import completion_logps
+from rllib_ext.llm.forward import completion_logps
 from rllib_ext.llm.weights import PublishedWeights, pack, unpack
 
 
