@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from scripted_worker import ScriptedWorker
 
+from rllib_ext.llm.recruiting import Recruiter
 from rllib_ext.llm.requests import Ticket
 from rllib_ext.llm.rollouts import RolloutPool
 from rllib_ext.llm.workers import Limits
@@ -36,17 +37,30 @@ class Crew:
         self.pool: RolloutPool
 
     def hire(
-        self, *scripts: list[str], births: Sequence[str] = (), restarts: int = -1, **limits: Any
+        self,
+        *scripts: list[str],
+        births: Sequence[str] = (),
+        restarts: int = -1,
+        first: int | None = None,
+        most: int | None = None,
+        unfit: Sequence[int] = (),
+        **limits: Any,
     ) -> RolloutPool:
-        """One worker a script. Those who are born, or die, in a way of their own are new."""
-        numbers = range(1, len(scripts) + 1)
+        """One worker a script. Those who are born, or die, in a way of their own are new.
+
+        first: how many of them are there from the beginning; the others may be recruited, up to ``most`` at a time.
+        unfit: whose engines do not start.
+        """
+        everybody = range(1, len(scripts) + 1)
+        numbers = everybody[:first]
         for number in numbers:
             if births or restarts >= 0:
                 self.ray.kill(self.veterans.pop(number)) if number in self.veterans else None
         assignment = {
             "folder": str(self.folder),
-            "scripts": dict(zip(numbers, scripts, strict=True)),
+            "scripts": dict(zip(everybody, scripts, strict=True)),
             "births": list(births),
+            "unfit": list(unfit),
         }
         (self.home / "assignment.json").write_text(json.dumps(assignment))
         actor = self.ray.remote(num_cpus=0, max_restarts=restarts)(ScriptedWorker)
@@ -62,9 +76,19 @@ class Crew:
             self.handles,
             settings,
             lambda kind, detail: self.events.append((kind, detail)),
-            lambda: time.monotonic() + self.later_s,
+            self.clock,
+            recruiter=None if most is None else Recruiter(self.recruit, most, budget, self.clock),
         )
         return self.pool
+
+    def clock(self) -> float:
+        return time.monotonic() + self.later_s
+
+    def recruit(self, number: int) -> Any:
+        """A new worker, who is there when its process is."""
+        handle = self.ray.remote(num_cpus=0, max_restarts=0)(ScriptedWorker).remote(number, str(self.home))
+        self.handles[number] = self.veterans[number] = handle
+        return handle
 
     def dismiss(self) -> None:
         """Keep who is idle, end the others."""

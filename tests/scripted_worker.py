@@ -44,6 +44,10 @@ class ScriptedWorker:
     def ping(self) -> int:
         return os.getpid()
 
+    def assert_healthy(self) -> None:
+        if self.number in self._assignment()["unfit"]:
+            raise RuntimeError("its engine does not start")
+
     def stop(self) -> None:
         self._note("stops", "")
 

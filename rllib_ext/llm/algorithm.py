@@ -20,20 +20,21 @@ import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.tune.execution.placement_groups import PlacementGroupFactory
 
 from rllib_ext.errors import RllibExtError
 from rllib_ext.functional import staleness
 from rllib_ext.llm import persistence, publishing
 from rllib_ext.llm.batch import Group, groups_of, to_columns
 from rllib_ext.llm.config import LLMConfig
+from rllib_ext.llm.crew import await_first, creation_error, make_pool
 from rllib_ext.llm.evaluation import Evaluation
 from rllib_ext.llm.journal import Journal
 from rllib_ext.llm.ledger import PromptLedger
 from rllib_ext.llm.requests import Rollout, Ticket
-from rllib_ext.llm.rollouts import Limits, RolloutPool
+from rllib_ext.llm.reward_worker import reward_bundles
 from rllib_ext.llm.threads import set_learner_threads
 from rllib_ext.llm.weights import PublishedWeights
-from rllib_ext.llm.workers import creation_error
 from rllib_ext.runtime.seeding import SeedTree
 
 _LEARNER_TIMEOUT_S = 600.0
@@ -43,6 +44,7 @@ class LLMAlgorithm(Algorithm):
     """Base of the language-model algorithms. A method overrides ``rows_of`` and names its learner in its config."""
 
     config: LLMConfig
+    _env_runner_group: Any = None
 
     @classmethod
     def get_default_config(cls) -> LLMConfig:
@@ -54,6 +56,26 @@ class LLMAlgorithm(Algorithm):
             False  # evaluations share the rollout workers: an engine is too large to keep a second one idle
         )
 
+    @classmethod
+    def default_resource_request(cls, config: Any) -> PlacementGroupFactory:
+        """What Tune reserves: RLlib's own bundles and the reward workers'. Workers that may join are not in it."""
+        request = super().default_resource_request(config)
+        extra = reward_bundles(cls.get_default_config().update_from_dict(config))
+        return (
+            PlacementGroupFactory([*request.bundles, *extra], strategy=request.strategy) if extra else request
+        )
+
+    @property
+    def env_runner_group(self) -> Any:
+        return self._env_runner_group
+
+    @env_runner_group.setter
+    def env_runner_group(self, group: Any) -> None:
+        """Set by RLlib, which then waits for a worker's answer without a deadline; so this waits first, with one."""
+        if group is not None:
+            await_first(group, self.config.engine_start_timeout_s)
+        self._env_runner_group = group
+
     def setup(self, config: Any) -> None:
         try:
             super().setup(config)
@@ -62,9 +84,7 @@ class LLMAlgorithm(Algorithm):
         set_learner_threads(self.config)
         self.seeds = SeedTree(self.config.run_seed)
         self.journal = Journal(Path(self.config.run_folder or self.logdir))
-        self.pool = RolloutPool(
-            dict(self.env_runner_group._worker_manager.actors()), self._limits(), self.journal.event
-        )
+        self.pool = make_pool(self.config, self.env_runner_group, self.journal.event)
         self.facts = self.env_runner_group.foreach_env_runner(
             lambda runner: runner.facts(),
             local_env_runner=False,
@@ -83,10 +103,6 @@ class LLMAlgorithm(Algorithm):
         self._published: PublishedWeights | None = None
         self.publish_s = 0.0
         self.ages: list[int] = []
-
-    def _limits(self) -> Limits:
-        names = ("engine_start_timeout_s", "worker_timeout_s", "stall_timeout_s", "worker_restart_budget")
-        return Limits(**{name: getattr(self.config, name) for name in names})
 
     # ----- the algorithm
 
@@ -169,9 +185,9 @@ class LLMAlgorithm(Algorithm):
     # ----- pieces
 
     def tickets(self, round_index: int) -> list[Ticket]:
-        """A round's prompts in one chunk a worker. A pure function of the round, so that a resumed run asks alike."""
+        """A round's prompts, a chunk for each worker of a full crew: a pure function of the round, to resume alike."""
         prompts = self.ledger.prompts(round_index)
-        chunks = min(self.config.num_env_runners, len(prompts))
+        chunks = min(self.config.most_env_runners, len(prompts))
         size = -(-len(prompts) // chunks)
         seeds = self.seeds.child("sampling").child(str(round_index))
         return [

@@ -99,6 +99,11 @@ class LLMConfig(AlgorithmConfig):
         return self.minibatches_per_generation * self.prompts_per_minibatch
 
     @property
+    def most_env_runners(self) -> int:
+        """Rollout workers that the run may grow to."""
+        return max(self.num_env_runners, self.max_env_runners or 0)
+
+    @property
     def staleness_bound(self) -> int:
         """The largest age that admission control keeps to, in updates."""
         if self.mode == "sync":
@@ -148,6 +153,11 @@ class LLMConfig(AlgorithmConfig):
                 f"mini-batches x {self.updates_per_minibatch} passes makes its last samples {least} updates "
                 f"old even when it is generated just in time; allowed: >= {least}, or lower "
                 "minibatches_per_generation"
+            )
+        if self.max_env_runners is not None and self.max_env_runners < self.num_env_runners:
+            raise BadConfig(
+                f"max_env_runners is {self.max_env_runners}, less than num_env_runners ({self.num_env_runners}), which "
+                "the run starts with"
             )
         learners = max(1, self.num_learners)
         if self.prompts_per_minibatch % learners:

@@ -33,11 +33,11 @@ from rllib_ext.llm import conversation as talk
 from rllib_ext.llm import scoring
 from rllib_ext.llm.engine import Engine, EngineDead, Sampling
 from rllib_ext.llm.engine_start import start_engine
-from rllib_ext.llm.environments import HELD_OUT_SEEDS, make_environment
+from rllib_ext.llm.environments import HELD_OUT_SEEDS, make_environment, of_split
 from rllib_ext.llm.episodes import ReferenceScores, episode_of
-from rllib_ext.llm.prompting import Prompting
+from rllib_ext.llm.prompting import prompting_of
 from rllib_ext.llm.requests import Rollout, Ticket, WorkerFacts
-from rllib_ext.llm.safety import open_tokenizer
+from rllib_ext.llm.reward_worker import RemoteReward, reward_of
 from rllib_ext.llm.weights import PublishedWeights, digest_of
 
 _FETCH_TIMEOUT_S = 120.0
@@ -50,11 +50,8 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
         super().__init__(config=config, **kwargs)
         if self.config.engine_threads:
             torch.set_num_threads(self.config.engine_threads)
-        self._prompting = Prompting(
-            open_tokenizer(self.config.language_model, revision=self.config.revision),
-            max_prompt_tokens=self.config.max_prompt_tokens,
-            overflow=self.config.prompt_overflow,
-        )
+        self._prompting = prompting_of(self.config)
+        self._reward_worker: Any = None
         self._prototypes: dict[str, gym.Env] = {}
         self._references = ReferenceScores()
         self.version = -1
@@ -75,13 +72,20 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
     def _prototype(self, split: str) -> gym.Env:
         """The environment of a split; further instances are cheap copies of it where the environment allows that."""
         if split not in self._prototypes:
-            settings = dict(self.config.env_config)
-            if split != "train":
-                settings["split"] = split
-            self._prototypes[split] = make_environment(
-                self.config.env, settings, self._prompting.count, self.worker_index or 0
-            )
+            settings = of_split(self.config.env_config, split)
+            made = make_environment(self.config.env, settings, self._prompting.count, self.worker_index or 0)
+            self._prototypes[split] = made
+            self._place_reward(split)
         return self._prototypes[split]
+
+    def _place_reward(self, split: str) -> None:
+        """Where rewards have actors of their own, this worker's stands for one of them."""
+        if self._reward_worker is not None:
+            env = self._prototypes[split]
+            local = reward_of(env, self.config.env)
+            env.unwrapped.reward = RemoteReward(
+                self._reward_worker, split, local, self.config.worker_timeout_s
+            )
 
     def _make_instance(self, split: str) -> gym.Env:
         prototype = self._prototype(split)
@@ -108,8 +112,15 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
 
     # ----- generation
 
-    def rollout(self, ticket: Ticket, weights: PublishedWeights) -> Rollout:
-        """Play the ticket's prompts with exactly the weights named. Raises EngineDead where the engine is beyond use."""
+    def rollout(self, ticket: Ticket, weights: PublishedWeights, reward_worker: Any = None) -> Rollout:
+        """Play the ticket's prompts with exactly the weights named, and score them here or with ``reward_worker``.
+
+        Raises EngineDead where the engine is beyond use.
+        """
+        if self._reward_worker is None and reward_worker is not None:
+            self._reward_worker = reward_worker
+            for split in self._prototypes:
+                self._place_reward(split)
         engine = self.engine
         spans = []
         if weights.version != self.version or weights.digest != self.digest:

@@ -37,6 +37,11 @@ def make_environment(
         ) from error
 
 
+def of_split(settings: dict[str, Any], split: str) -> dict[str, Any]:
+    """The environment's settings for a split. Training passes none: not every environment knows of splits."""
+    return dict(settings) if split == "train" else {**settings, "split": split}
+
+
 def _class_of(env: str | type) -> type | None:
     """The class behind a name of this package's table; None for names that others registered."""
     from rllib_ext.registry import ENVIRONMENTS, environment

@@ -199,6 +199,34 @@ SUPERVISION = {
     ),
 }
 
+WORKERS = {
+    "max_env_runners": Knob(
+        None,
+        int,
+        "Rollout workers that the run grows to when the cluster has room for more than num_env_runners, and is refilled "
+        "to (autoscaling, spot nodes); a round is cut into as many requests. None: num_env_runners, no growth.",
+        1,
+        65536,
+        optional=True,
+    ),
+    "num_reward_workers": Knob(
+        0,
+        int,
+        "Actors that hold the reward and score for the rollout workers, as for a reward model on a device of its own; "
+        "0: each rollout worker scores what it generates.",
+        0,
+        65536,
+    ),
+    "num_cpus_per_reward_worker": Knob(1.0, float, "CPUs that Ray reserves for a reward worker.", 0, 4096),
+    "num_gpus_per_reward_worker": Knob(
+        0.0,
+        float,
+        "GPUs that Ray reserves for a reward worker; its model's device is the reward's own setting.",
+        0,
+        64,
+    ),
+}
+
 OUTPUT = {
     "run_folder": Knob(
         None,
@@ -216,5 +244,6 @@ LLM_KNOBS: dict[str, Knob] = {
     **ENGINE,
     **EVALUATION,
     **SUPERVISION,
+    **WORKERS,
     **OUTPUT,
 }

@@ -19,7 +19,7 @@ from jinja2 import TemplateError
 
 from envs.text.task import check_messages
 from rllib_ext.errors import BadData, BadEnv
-from rllib_ext.llm.safety import encode_plain
+from rllib_ext.llm.safety import encode_plain, open_tokenizer
 
 # Unicode sets these code points aside for a program's own use; no text that is meant to be read holds them.
 _OPEN, _CLOSE, _ANSWER = "\ufdd0", "\ufdd1", "\ufdd2"
@@ -139,3 +139,12 @@ class Prompting:
             elif piece:
                 ids += self._tokenizer(piece, add_special_tokens=False)["input_ids"]
         return ids
+
+
+def prompting_of(config: Any) -> Prompting:
+    """With the policy's own tokenizer. config: an LLMConfig."""
+    return Prompting(
+        open_tokenizer(config.language_model, revision=config.revision),
+        max_prompt_tokens=config.max_prompt_tokens,
+        overflow=config.prompt_overflow,
+    )

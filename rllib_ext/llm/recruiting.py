@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import ray
-
 from rllib_ext.llm.workers import Worker
 
 _HOUR_S = 3600.0
@@ -56,14 +54,3 @@ class Recruiter:
             return False
         self._replaced.append(now)
         return True
-
-
-def hire_from(group: Any, config: Any) -> Callable[[int], Any]:
-    """Make actors of the same class, resources and config as those of an RLlib EnvRunnerGroup."""
-    actor = ray.remote(**group._remote_args)(config.env_runner_cls).options(scheduling_strategy="DEFAULT")
-    most = config.most_env_runners
-
-    def hire(number: int) -> Any:
-        return actor.remote(config=group._remote_config_obj_ref, worker_index=number, num_workers=most)
-
-    return hire

@@ -31,10 +31,9 @@ class RewardWorker:
         self._count = prompting_of(config).count
         self._rewards: dict[str, Reward] = {}
 
-    def outcomes(self, split: str, samples: Sequence[Sample]) -> tuple[list[Outcome], dict[str, str]]:
-        """(one outcome a sample, tracebacks of the reward so far)."""
-        reward = self._reward(split)
-        return reward.outcomes(samples), reward.tracebacks
+    def outcomes(self, split: str, samples: Sequence[Sample]) -> list[Outcome]:
+        """One outcome a sample, in order; errors come with their tracebacks."""
+        return self._reward(split).outcomes(samples)
 
     def _reward(self, split: str) -> Reward:
         if split not in self._rewards:
@@ -55,35 +54,30 @@ def reward_of(env: Any, name: Any) -> Reward:
 
 
 class RemoteReward(Reward):
-    """The reward that a RewardWorker keeps. local: the same reward here, asked for its name and nature only."""
+    """The reward that a RewardWorker keeps. local: the same one here, asked for its name and nature only."""
 
     def __init__(self, worker: Any, split: str, local: Reward, timeout_s: float) -> None:
         self.name, self.compares_with_reference = local.name, local.compares_with_reference
         self._worker, self._split, self._timeout_s = worker, split, timeout_s
-        self._tracebacks: dict[str, str] = {}
 
     def score(self, samples: Sequence[Sample]) -> list[float | None]:
         return [outcome.score for outcome in self.outcomes(samples)]
 
     def outcomes(self, samples: Sequence[Sample]) -> list[Outcome]:
+        asked = self._worker.outcomes.remote(self._split, list(samples))
         try:
-            answer = ray.get(self._worker.outcomes.remote(self._split, list(samples)), timeout=self._timeout_s)
+            return self._remember(ray.get(asked, timeout=self._timeout_s))
         except ray.exceptions.RayTaskError as error:
             raise error.cause from error
         except ray.exceptions.GetTimeoutError:
-            return self._unanswered(len(samples), f"the reward worker did not answer within {self._timeout_s:g} s")
+            return self._unanswered(
+                len(samples), f"the reward worker did not answer within {self._timeout_s:g} s"
+            )
         except ray.exceptions.RayError as error:
             return self._unanswered(len(samples), f"the reward worker was lost ({type(error).__name__})")
-        outcomes, tracebacks = answer
-        self._tracebacks.update(tracebacks)
-        return self._remember(outcomes)
 
     def _unanswered(self, count: int, reason: str) -> list[Outcome]:
         return self._remember([Outcome(None, reason)] * count)
-
-    @property
-    def tracebacks(self) -> dict[str, str]:
-        return dict(self._tracebacks)
 
 
 def start_reward_workers(config: Any) -> list[Any]:

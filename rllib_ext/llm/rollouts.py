@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ import ray
 
 from rllib_ext.errors import RllibExtError, Stalled
 from rllib_ext.llm.engine import EngineDead
+from rllib_ext.llm.recruiting import Recruiter
 from rllib_ext.llm.requests import Rollout, Ticket
 from rllib_ext.llm.weights import PublishedWeights
 from rllib_ext.llm.workers import Limits, Request, Worker
@@ -29,7 +30,11 @@ _DEFECT = "the ticket {} (split, round, chunk) was {}; this is a defect of the s
 
 
 class RolloutPool:
-    """handles: worker number -> actor handle of a VLLMEnvRunner. report(event, detail) hears of faults."""
+    """handles: worker number -> actor handle of a VLLMEnvRunner. report(event, detail) hears of faults.
+
+    recruiter: asks for workers beyond these, who join when they are there. reward_workers: actors that score, shared
+    out among the workers; none where each worker scores for itself.
+    """
 
     def __init__(
         self,
@@ -37,8 +42,13 @@ class RolloutPool:
         limits: Limits,
         report: Callable[[str, str], None],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        recruiter: Recruiter | None = None,
+        reward_workers: Sequence[Any] = (),
     ) -> None:
-        self._workers = [Worker(number, handle, clock) for number, handle in sorted(handles.items())]
+        self._workers: list[Worker] = []
+        self._recruiter, self._reward_workers = recruiter, list(reward_workers)
+        self._take_on([Worker(number, handle, clock) for number, handle in sorted(handles.items())])
         self._limits, self._report, self._clock = limits, report, clock
         self._queue: deque[Request] = deque()
         self._answers: dict[tuple[str, int, int], Rollout] = {}
@@ -48,8 +58,8 @@ class RolloutPool:
 
     @property
     def size(self) -> int:
-        """Workers that were not given up."""
-        return sum(worker.state != "gone" for worker in self._workers)
+        """Workers that are there, or were and may come back."""
+        return sum(worker.state in ("serving", "returning") for worker in self._workers)
 
     def submit(self, tickets: Iterable[Ticket], weights: PublishedWeights) -> None:
         """Queue tickets, to be played with exactly these weights, in order."""
@@ -85,10 +95,11 @@ class RolloutPool:
 
     def stop(self) -> None:
         """End every worker; whatever is under way is dropped."""
-        alive = [worker.handle for worker in self._workers if worker.state != "gone"]
-        if alive:
-            ray.wait([handle.stop.remote() for handle in alive], num_returns=len(alive), timeout=5.0)
-        for handle in alive:
+        serving = [worker.handle.stop.remote() for worker in self._workers if worker.state == "serving"]
+        if serving:
+            ray.wait(serving, num_returns=len(serving), timeout=5.0)
+        living = [worker.handle for worker in self._workers if worker.state != "gone"]
+        for handle in (*living, *self._reward_workers):
             ray.kill(handle, no_restart=True)
 
     # ----- one turn of the loop
@@ -122,7 +133,7 @@ class RolloutPool:
                 raise cause from error
             self._lose(worker, f"{type(cause).__name__}: {cause}", kill=True)
         except ray.exceptions.RayError as error:  # the actor died, or its answer was lost
-            self._lose(worker, str(error).splitlines()[0], kill=False)
+            self._lose(worker, _first_line(error), kill=False)
         else:
             self._accept(worker.answered(ref), worker, rollout)
 
@@ -175,25 +186,44 @@ class RolloutPool:
         ray.kill(worker.handle, no_restart=True)
         self._report("worker_given_up", f"worker {worker.number}: {why}")
 
+    def _take_on(self, workers: Iterable[Worker]) -> None:
+        for worker in workers:
+            if self._reward_workers:
+                worker.reward_worker = self._reward_workers[worker.number % len(self._reward_workers)]
+            self._workers.append(worker)
+
     def _supervise(self) -> None:
+        if self._recruiter is not None:
+            self._take_on(self._recruiter.recruit(self._workers))
         for worker in self._workers:
-            if worker.state == "returning":
+            if worker.state in ("joining", "returning"):
                 self._try_to_return(worker)
             if late := worker.overdue(self._limits):
                 self._lose(worker, late, kill=True)
         if any(worker.state == "serving" for worker in self._workers):
             return
         since = max(worker.lost_at for worker in self._workers)
-        if self.size == 0 or self._clock() - since > self._limits.stall_timeout_s:
+        hopeless = all(worker.state == "gone" for worker in self._workers)
+        if hopeless or self._clock() - since > self._limits.stall_timeout_s:
             raise Stalled(
                 f"no rollout worker is alive ({'; '.join(map(str, self._workers))}). events.jsonl has every "
                 "failure; rllib-ext resume continues from the last checkpoint"
             )
 
     def _try_to_return(self, worker: Worker) -> None:
+        joining = worker.state == "joining"
         try:
             if worker.is_back():
-                self._report("worker_replaced", f"worker {worker.number} is back")
+                self._report(*(
+                    ("worker_joined", f"worker {worker.number} joined the run") if joining
+                    else ("worker_replaced", f"worker {worker.number} is back")
+                ))  # fmt: skip
                 self._dispatch()
-        except ray.exceptions.RayActorError as error:
-            self._give_up(worker, f"its actor does not come back: {str(error).splitlines()[0]}")
+        except (ray.exceptions.RayActorError, ray.exceptions.RayTaskError) as error:
+            self._give_up(
+                worker, f"its actor does not come {'up' if joining else 'back'}: {_first_line(error)}"
+            )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

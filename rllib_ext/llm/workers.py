@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import ray
 
-from rllib_ext.errors import RllibExtError, Stalled
 from rllib_ext.llm.requests import Ticket
 from rllib_ext.llm.weights import PublishedWeights
 
@@ -26,6 +25,10 @@ class Limits:
     stall_timeout_s: float
     worker_restart_budget: int
 
+    @classmethod
+    def of(cls, config: Any) -> Limits:
+        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
+
 
 @dataclass(frozen=True)
 class Request:
@@ -37,11 +40,14 @@ class Request:
 
 @dataclass
 class Worker:
-    """States: serving (takes requests), returning (its actor restarts), gone (given up)."""
+    """States: joining (asked for, not there yet), serving (takes requests), returning (its actor restarts), gone
+    (given up). reward_worker: the actor that scores what this worker generates, or None.
+    """
 
     number: int
     handle: Any
     clock: Callable[[], float] = time.monotonic
+    reward_worker: Any = None
     requests: dict[Any, Request] = field(default_factory=dict)
     state: str = "serving"
     started: bool = False
@@ -59,7 +65,8 @@ class Worker:
         """Send a request; it queues behind the ones before it."""
         if not self.requests:
             self._head_since = self.clock()
-        self.requests[self.handle.rollout.remote(request.ticket, request.weights)] = request
+        scorer = {} if self.reward_worker is None else {"reward_worker": self.reward_worker}
+        self.requests[self.handle.rollout.remote(request.ticket, request.weights, **scorer)] = request
 
     def answered(self, ref: Any) -> Request:
         """Take a finished request off the list; the next one's time starts to count."""
@@ -97,7 +104,10 @@ class Worker:
         return len(self._restarts)
 
     def is_back(self) -> bool:
-        """Whether the restarted actor answers. Raises RayActorError once the actor is dead for good."""
+        """Whether the new or restarted actor answers; a new one, once its engine runs.
+
+        Raises RayActorError once the actor is dead for good, RayTaskError where a new one's engine did not start.
+        """
         now = self.clock()
         # While nobody looks (the driver learns), nobody has waited.
         self._looked_for_s, self._looked_at = self._looked_for_s + min(1.0, now - self._looked_at), now
@@ -108,7 +118,8 @@ class Worker:
         if self._ping is None:
             if self.clock() - self._ping_at < 0.5:
                 return False
-            self._ping, self._ping_at = self.handle.ping.remote(), self.clock()
+            ask = self.handle.assert_healthy if self.state == "joining" else self.handle.ping
+            self._ping, self._ping_at = ask.remote(), self.clock()
         ready, _ = ray.wait([self._ping], timeout=0)
         if not ready:
             return False
@@ -125,18 +136,3 @@ class Worker:
             f"worker {self.number} {self.state} after {self.restarts_this_hour} failures within an hour, last: "
             f"{self.last_error[-300:]}"
         )
-
-
-def creation_error(group: Any) -> RllibExtError:
-    """Why the workers of an EnvRunnerGroup could not be made: the error of the first one that tells."""
-    for number, handle in sorted(group._worker_manager.actors().items()):
-        try:
-            ray.get(handle.ping.remote(), timeout=60.0)
-        except ray.exceptions.ActorDiedError as error:
-            cause = getattr(error.args[0], "cause", None) if error.args else None
-            if isinstance(cause, RllibExtError):
-                return cause
-            return Stalled(f"rollout worker {number} could not be made: {error}")
-        except ray.exceptions.RayError as error:
-            return Stalled(f"rollout worker {number} does not answer: {error}")
-    return Stalled("no rollout worker could be made; the cluster may lack the resources that they ask for")
