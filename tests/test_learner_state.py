@@ -71,8 +71,9 @@ def test_the_reference_of_an_adapted_model_is_its_base(folder: str) -> None:
     learner = trained(folder, 2, lora_rank=4)
     columns = to_tensors(to_columns(some_groups(4, 2, seed=9)), "cpu")
     assert learner.reference is None
-    assert torch.equal(learner.reference_logps_at(columns, 0.7), logps_of(open_causal_lm(folder)))
-    assert not torch.equal(logps_of(learner.language_module.model), logps_of(open_causal_lm(folder)))
+    base = logps_of(open_causal_lm(folder))  # small products round by how their operands lie in memory
+    assert (learner.reference_logps_at(columns, 0.7) - base).abs().max() < 1e-6
+    assert (logps_of(learner.language_module.model) - base).abs().max() > 1e-3
 
 
 def test_adapters_begin_as_the_base_and_by_the_seed(folder: str) -> None:

@@ -47,7 +47,9 @@ LOCAL = CallableReward(picky, isolate=False, name="picky")
 
 @pytest.fixture(scope="module")
 def worker(ray_session: ModuleType, model: str) -> Iterator[Any]:
-    (handle,) = start_reward_workers(tiny_config(model, num_reward_workers=1, env_config={"reward": picky}))
+    (handle,) = start_reward_workers(
+        tiny_config(model, num_reward_workers=1, num_cpus_per_reward_worker=0.1, env_config={"reward": picky})
+    )
     yield handle
     ray_session.kill(handle, no_restart=True)
 
@@ -99,7 +101,12 @@ def test_a_run_is_the_same_with_rewards_elsewhere(
     found = {}
     for name, settings in {
         "own": {"num_env_runners": 2},
-        "elsewhere": {"num_env_runners": 1, "max_env_runners": 2, "num_reward_workers": 1},
+        "elsewhere": {
+            "num_env_runners": 1,
+            "max_env_runners": 2,
+            "num_reward_workers": 1,
+            "num_cpus_per_reward_worker": 0.1,
+        },
     }.items():
         config = tiny_config(model, env_config={"size": 24}, **settings)
         with running(config, tmp_path / name) as algorithm:
