@@ -7,6 +7,7 @@ journals. Asked for the same prompts and seeds, it arrives at the same weights a
 from __future__ import annotations
 
 import copy
+import time
 from typing import Any
 
 import numpy as np
@@ -39,9 +40,14 @@ class BareLoop:
         )
         self.updates = 0
 
-    def round(self, ticket: Any) -> None:
-        """Generate, score, pair, update, and give the engine the new weights."""
+    def round(self, ticket: Any, pauses: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Generate, score, pair, update, and give the engine the new weights.
+
+        pauses: seconds to wait before generating and before learning.
+        """
+        time.sleep(pauses[0])
         groups = self._sample(ticket)
+        time.sleep(pauses[1])
         scores = torch.tensor([[c.score for c in group.completions] for group in groups], dtype=torch.float64)
         chosen, rejected, valid = best_and_worst(scores, torch.ones_like(scores, dtype=torch.bool))
         rows = [
@@ -73,9 +79,9 @@ class BareLoop:
     def _update(self, columns: dict[str, torch.Tensor]) -> None:
         temperature = self.config.temperature
         with torch.no_grad():
-            reference = completion_logps(self.reference, columns, temperature)
+            reference = completion_logps(self.reference, columns, temperature, share_prompts=True)
         self.optimizer.zero_grad(set_to_none=True)
-        policy = completion_logps(self.policy, columns, temperature)
+        policy = completion_logps(self.policy, columns, temperature, share_prompts=True)
         mask = columns["action_mask"].flatten(0, 1)
         policy_B2 = sequence_logps(policy.flatten(0, 1), mask).view(-1, 2)
         reference_B2 = sequence_logps(reference.flatten(0, 1), mask).view(-1, 2)

@@ -31,9 +31,9 @@ class MeteredRunner(VLLMEnvRunner):
         self._load_cpu = 0.0
         super().__init__(**kwargs)
 
-    def rollout(self, ticket: Ticket, weights: PublishedWeights) -> Rollout:
+    def rollout(self, ticket: Ticket, weights: PublishedWeights, reward_worker: Any = None) -> Rollout:
         start, cpu, self._load_cpu = time.time(), time.process_time(), 0.0
-        rollout = super().rollout(ticket, weights)
+        rollout = super().rollout(ticket, weights, reward_worker)
         lap = {"start": start, "wall": time.time() - start, "cpu": time.process_time() - cpu}
         lap["load_cpu"] = self._load_cpu
         for role, begin, end in rollout.spans:

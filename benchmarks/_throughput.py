@@ -89,9 +89,12 @@ class PeerSide:
     actor: Any
     completions: int
     threads: int
+    slow: bool = False  # one round a turn, without one before it
 
     def turn(self, pair: int, rounds: int) -> Turn:
-        ray.get(self.actor.rounds.remote(1, self.threads), timeout=_TIMEOUT_S)
+        rounds = 1 if self.slow else rounds
+        if not self.slow or pair <= 0:
+            ray.get(self.actor.rounds.remote(1, self.threads), timeout=_TIMEOUT_S)
         before = Reading.take()
         laps = ray.get(self.actor.rounds.remote(rounds, self.threads), timeout=_TIMEOUT_S)
         foreign = before.foreign_cores(Reading.take())

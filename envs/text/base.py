@@ -69,8 +69,8 @@ class TextEnv(gymnasium.Env[Prompt, str]):
         if render_mode not in (None, "ansi"):
             raise BadEnv(f"render_mode is {render_mode!r}; text environments offer 'ansi' and None")
         self._tasks, self.reward, self.max_turns, self.render_mode = tasks, reward, max_turns, render_mode
-        self.observation_space = FreeText(chat=True)
-        self.action_space = FreeText()
+        self.observation_space: FreeText = FreeText(chat=True)
+        self.action_space: FreeText = FreeText()
         self._owns_reward = True
         self._forget()
 
@@ -153,7 +153,9 @@ class TextEnv(gymnasium.Env[Prompt, str]):
         """A cheap copy on the same tasks and reward, with an episode and a generator of its own."""
         other = copy.copy(self)
         other._np_random = other._np_random_seed = None
-        other.observation_space, other.action_space = FreeText(chat=True), FreeText()
+        other.observation_space, other.action_space = (
+            self.observation_space.fresh(), self.action_space.fresh()
+        )  # fmt: skip
         other._owns_reward = False
         other._forget()
         return other

@@ -1,6 +1,7 @@
 """The space of free text: any string is a member, because neither prompts nor models keep to an alphabet."""
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 import numpy as np
 from gymnasium.spaces import Text
@@ -22,6 +23,12 @@ class FreeText(Text):
     def __init__(self, *, chat: bool = False, seed: int | np.random.Generator | None = None) -> None:
         self.chat = chat
         super().__init__(MAX_LENGTH, min_length=0, charset=_ALPHABET, seed=seed)
+
+    def fresh(self) -> Self:
+        """The same space with a generator of its own, not yet seeded; far cheaper than a new one."""
+        other = copy.copy(self)
+        other._np_random = None
+        return other
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
         """A printable string of at most ``SAMPLE_LENGTH`` characters, unless a mask asks for a length."""

@@ -153,10 +153,14 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
 
     def _play(self, ticket: Ticket, engine: Engine) -> tuple[list[talk.Conversation], dict[int, str]]:
         """The ticket's conversations, finished, and the prompts that could not be used with the reason."""
+        prompts, env = self._prompts(ticket), self._prototype(ticket.split).unwrapped
+        if isinstance(env, TextEnv):
+            texts = [env.task(index).prompt for _, index in prompts]
+            self._prompting.prepare([text for text in texts if isinstance(text, str)])
         conversations, refused = talk.open_conversations(
             lambda: self._make_instance(ticket.split),
             self._prompting,
-            self._prompts(ticket),
+            prompts,
             ticket.samples,
             seed_offset=0 if ticket.split == "train" else HELD_OUT_SEEDS,
         )
