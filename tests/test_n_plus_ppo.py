@@ -6,6 +6,7 @@ test_engine_ppo.py.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -322,3 +323,21 @@ def test_n_plus_20_defaults_are_the_papers() -> None:
     }  # fmt: skip
     config = AsyncPPOConfig()
     assert {name: getattr(config, name) for name in expected} == expected
+
+
+def test_n_plus_table_names_tests_and_files_that_exist() -> None:
+    """docs/n_plus_ppo.md has a row for every test of these files, and no row without one."""
+    root = Path(__file__).parent.parent
+    table = (root / "docs" / "n_plus_ppo.md").read_text()
+    written = set()
+    for name in ("test_n_plus_ppo.py", "test_n_plus_ppo_targets.py", "test_engine_ppo.py"):
+        written |= set(
+            re.findall(r"^def (test_n_plus_\w+)", (root / "tests" / name).read_text(), re.MULTILINE)
+        )
+    named = set(re.findall(r"`(test_n_plus_\w+)`", table))
+    assert named == written - {"test_n_plus_table_names_tests_and_files_that_exist"}
+    assert [
+        path
+        for path in re.findall(r"`((?:rllib_ext|tests)/[\w/]+\.py)`", table)
+        if not (root / path).is_file()
+    ] == []
