@@ -93,3 +93,9 @@ def once(learner: PPOLearner, groups: list[Group], minibatch: int = 1) -> dict[s
 
     update(learner, groups, minibatch)
     return learner._cached[1]
+
+
+def low_words(prompt: str, completion: str, reference: str) -> float:
+    """A reward for content: +1/6 for a word below w20, -1/6 for one above; saying nothing is worth 0."""
+    numbers = [int(word[1:]) for word in completion.split() if word[1:].isdigit()]
+    return sum(1 if number < 20 else -1 for number in numbers) / 6

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from engine_fixture import equal, running, tiny_config, weights_of
-from ppo_fixture import save_models
+from ppo_fixture import low_words, save_models
 
 
 @pytest.fixture(scope="module")
@@ -114,14 +114,22 @@ def test_export_holds_the_policy_alone(ray_session, models, tmp_path):
     assert "asynchronous PPO" in (Path(live) / "README.md").read_text()
 
 
-@pytest.mark.parametrize("settings", [{}, {"mode": "sync", "updates_per_minibatch": 2, "value_model": None}])
-def test_ppo_learns_to_copy(ray_session, models, tmp_path, settings):
-    """Forty rounds raise the training reward well above where it began, and the critic comes to explain returns."""
+CONTENT = {
+    "mode": "sync",
+    "updates_per_minibatch": 2,
+    "value_model": None,
+    "env_config": {"reward": low_words},
+}
+
+
+@pytest.mark.parametrize(("settings", "gain"), [({}, 0.2), (CONTENT, 0.5)])
+def test_ppo_raises_its_reward(ray_session, models, tmp_path, settings, gain):
+    """On the copy language, where stopping early is the quick way up, and on a reward that silence does not help."""
     config = config_of(models, prompts_per_minibatch=32, total_updates=120, value_lr=1e-2, **settings)
     with running(config, tmp_path) as algorithm:
         results = [algorithm.train() for _ in range(40)]
     rewards = [result["reward"]["mean"] for result in results]
-    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.15
+    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + gain
     assert module_metrics(results[-1])["kl_ref"] > 0.1
 
 

@@ -21,6 +21,7 @@ from rllib_ext.llm.publishing import publish, to_tensors
 from rllib_ext.llm.reward_head import open_reward_model
 from rllib_ext.llm.rewards import RewardModel
 from rllib_ext.llm.safety import open_causal_lm, open_tokenizer
+from rllib_ext.llm.supervised import run_reward_model
 from rllib_ext.ppo_llm.algorithm import AsyncPPO
 from rllib_ext.ppo_llm.config import AsyncPPOConfig
 from rllib_ext.ppo_llm.learner import PPOLearner
@@ -216,10 +217,30 @@ def plain_logps_before(models: tuple[str, str], g: Any) -> list[np.ndarray]:
 # ----- the critic
 
 
+@pytest.fixture(scope="module")
+def trained_reward_model(models: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder that ``run_reward_model`` wrote, with the bias of normalisation."""
+    pairs = [(f"copy: w{i}", f"w{i} w{i}", f"w{i + 1}") for i in range(16)]
+    report = run_reward_model(
+        model_folder=models[0],
+        pairs=pairs,
+        output_folder=tmp_path_factory.mktemp("trained") / "reward",
+        references=[(prompt, chosen) for prompt, chosen, _ in pairs],
+        max_steps=2,
+        batch_size=8,
+        lr=1e-3,
+        device="cpu",
+    )
+    assert report.bias != 0
+    return report.folder
+
+
 @pytest.mark.parametrize("share", [True, False])
-def test_the_critic_begins_as_the_reward_model(models: tuple[str, str], share: bool) -> None:
+def test_the_critic_begins_as_the_reward_model(
+    models: tuple[str, str], trained_reward_model: str, share: bool
+) -> None:
     """V after the last token of a left-padded prompt's completion is the score that RewardModel gives the text."""
-    learner = ppo_learner(models, moved=0.0, share_prompts=share)
+    learner = ppo_learner(models, moved=0.0, share_prompts=share, value_model=trained_reward_model)
     tokenizer = open_tokenizer(models[0])
     texts = [("copy: w3 w21", "w3 w3"), ("copy: w7", "w1 w2 w3 w4 w5"), ("w1 w1 w1 w1 copy:", "w9")]
     groups = []
@@ -229,7 +250,7 @@ def test_the_critic_begins_as_the_reward_model(models: tuple[str, str], share: b
         groups.append(group(done, answer([1, tokenizer.eos_token_id]), prompt=ids[0], index=index))
     with torch.no_grad():
         values = learner.language_module.values(to_tensors(to_columns(groups), "cpu"))
-    scores = RewardModel(models[1]).score(
+    scores = RewardModel(trained_reward_model).score(
         [Sample(Task("x", prompt), text, (text,)) for prompt, text in texts]
     )
     for row, score in enumerate(scores):
