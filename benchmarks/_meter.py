@@ -17,10 +17,12 @@ from typing import Any
 import torch
 
 from benchmarks._profiles import profile_text
+from rllib_ext.llm.algorithm import LLMAlgorithm
 from rllib_ext.llm.env_runner import VLLMEnvRunner
 from rllib_ext.llm.requests import Rollout, Ticket
 from rllib_ext.llm.weights import PublishedWeights
 from rllib_ext.online_dpo import AsyncOnlineDPO
+from rllib_ext.ppo_llm import AsyncPPO, AsyncPPOConfig
 
 
 class MeteredRunner(VLLMEnvRunner):
@@ -67,8 +69,8 @@ class MeteredRunner(VLLMEnvRunner):
         return profile_text(self._profile)
 
 
-class MeteredDPO(AsyncOnlineDPO):
-    """AsyncOnlineDPO that adds up the seconds of each of its phases in ``lap``."""
+class Metered(LLMAlgorithm):
+    """A language-model algorithm that adds up the seconds of each of its phases in ``lap``."""
 
     def setup(self, config: Any) -> None:
         self.lap: dict[str, float] = {}
@@ -104,9 +106,18 @@ class MeteredDPO(AsyncOnlineDPO):
         return dict(self.lap)
 
 
+class MeteredDPO(Metered, AsyncOnlineDPO):
+    pass
+
+
+class MeteredPPO(Metered, AsyncPPO):
+    pass
+
+
 def metered_config(config_class: type) -> Any:
     """A config whose algorithm and workers are metered."""
-    return config_class(algo_class=MeteredDPO).env_runners(env_runner_cls=MeteredRunner)
+    metered = MeteredPPO if issubclass(config_class, AsyncPPOConfig) else MeteredDPO
+    return config_class(algo_class=metered).env_runners(env_runner_cls=MeteredRunner)
 
 
 def on_workers(algorithm: Any, method: str, *arguments: Any) -> list[Any]:

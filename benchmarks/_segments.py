@@ -16,7 +16,7 @@ import ray
 import torch
 
 from benchmarks._load import Reading, reasons_against
-from benchmarks._meter import MeteredDPO, on_workers
+from benchmarks._meter import Metered, on_workers
 from benchmarks._statistics import median
 
 _DRAIN_TIMEOUT_S = 300.0
@@ -27,7 +27,7 @@ class Side:
     """One of the things compared: its name, its algorithm and the threads of the learner in the driver's process."""
 
     name: str
-    algorithm: MeteredDPO
+    algorithm: Metered
     learner_threads: int = 1
 
 

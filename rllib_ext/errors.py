@@ -53,9 +53,10 @@ class Stalled(RllibExtError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> BadConfig:
     """The error for a name that is not in a table: it answers with the nearest right one."""
     known = sorted(known)
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    lowered = {item.lower(): item for item in known}
+    same = lowered.get(name.lower())  # right but for its capitals
+    nearest = [same] if same else difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     if not nearest:
-        lowered = {item.lower(): item for item in known}
         nearest = [lowered[hit] for hit in difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.4)]
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return BadConfig(f"unknown {kind} {name!r}.{hint} Known: {', '.join(known)}.")

@@ -16,6 +16,7 @@ from typing import Any
 ALGORITHMS: dict[str, str] = {
     "AsyncOnlineDPO": "rllib_ext.online_dpo:AsyncOnlineDPO",
     "AsyncRLOO": "rllib_ext.rloo:AsyncRLOO",
+    "AsyncPPO": "rllib_ext.ppo_llm:AsyncPPO",
     "BestOfN": "rllib_ext.best_of_n:BestOfN",
 }
 

@@ -79,6 +79,7 @@ def test_columns_equal_a_slow_construction(seed: int, rows: int, kept: int, mult
         "behaviour_logps": [[padded(c.logps.tolist(), right) for c in g.completions] for g in groups],
         "scores": [[0.0 if c.score is None else c.score for c in g.completions] for g in groups],
         "scored": [[c.score is not None for c in g.completions] for g in groups],
+        "finished": [[c.finished for c in g.completions] for g in groups],
         "versions": [g.version for g in groups],
     }
     assert columns.keys() == slow.keys()

@@ -126,7 +126,7 @@ def test_micro_batches_add_up_to_the_whole(method: str, folder: str, pieces: int
 
 
 def test_the_reference_is_asked_once_a_minibatch(folder: str) -> None:
-    learner, groups = learner_of("dpo", folder), groups_for("dpo")
+    learner, groups = learner_of("dpo", folder, share_prompts=False), groups_for("dpo")
     calls: list[int] = []
     learner.reference.register_forward_hook(lambda *_: calls.append(learner.updates))
     for minibatch in (1, 2):

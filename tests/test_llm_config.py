@@ -13,9 +13,10 @@ from rllib_ext.errors import BadConfig
 from rllib_ext.functional import staleness
 from rllib_ext.llm.config import LLMConfig
 from rllib_ext.online_dpo.config import AsyncOnlineDPOConfig
+from rllib_ext.ppo_llm.config import AsyncPPOConfig
 from rllib_ext.rloo.config import AsyncRLOOConfig
 
-CONFIGS = [AsyncOnlineDPOConfig, AsyncRLOOConfig, BestOfNConfig]
+CONFIGS = [AsyncOnlineDPOConfig, AsyncRLOOConfig, AsyncPPOConfig, BestOfNConfig]
 every_config = pytest.mark.parametrize("kind", CONFIGS)
 
 

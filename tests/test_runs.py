@@ -168,7 +168,8 @@ def test_export_is_the_learners_policy(
     config = json.loads((run / "config.json").read_text())
     learner = CausalLMModule(
         model_config={
-            n: config[n] for n in ("model", "revision", "dtype", "lora_rank", "temperature", "seed")
+            n: config[n]
+            for n in ("model", "revision", "dtype", "lora_rank", "temperature", "seed", "share_prompts")
         }
     )
     learner.set_state(checkpoints.load(run / "checkpoints" / f"step_{UPDATES:06d}").tensors["model"])

@@ -24,7 +24,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags that every sweep has, and this one's own."""
     parser = argparse.ArgumentParser(prog="python -m tuned_configs.offpolicyness", description=__doc__)
     parser.add_argument(
-        "--algorithm", default="AsyncOnlineDPO", choices=["AsyncOnlineDPO", "AsyncRLOO", "BestOfN"]
+        "--algorithm",
+        default="AsyncOnlineDPO",
+        choices=["AsyncOnlineDPO", "AsyncRLOO", "AsyncPPO", "BestOfN"],
     )
     parser.add_argument("--model", required=True, help="hub name or folder of the SFT model")
     parser.add_argument("--env", default="TLDR")

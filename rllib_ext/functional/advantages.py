@@ -10,6 +10,8 @@ loss, so nothing returned carries a gradient. Left out: discounting by token pos
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -32,7 +34,14 @@ def value_mask(mask_BT: Tensor) -> Tensor:
 
 
 def token_rewards(
-    scores_B: Tensor, logps_BT: Tensor, reference_logps_BT: Tensor, mask_BT: Tensor, coefficient: float
+    scores_B: Tensor,
+    logps_BT: Tensor,
+    reference_logps_BT: Tensor,
+    mask_BT: Tensor,
+    coefficient: float,
+    *,
+    estimator: Callable[[Tensor, Tensor], Tensor] = k1,
+    penalised_BT: Tensor | None = None,
 ) -> Tensor:
     """r_t = -kappa (log pi_old(y_t) - log pi_ref(y_t)) at real tokens, plus the score once per completion.
 
@@ -42,7 +51,10 @@ def token_rewards(
     response length.
 
     scores_B: (B,), the reward's unit; logps_BT: (B, T) nats of the policy that generated; mask_BT: (B, T)
-    prefix; coefficient: kappa, reward per nat, 0 or more. Returns (B, T), detached, 0 outside ``value_mask``.
+    prefix; coefficient: kappa, reward per nat, 0 or more; estimator: of the KL, ``k1`` of the formula or another of
+    ``kl``; penalised_BT: (B, T), the tokens that are penalised, None for all real ones (fewer where an environment
+    wrote some of them; more for the "unconditional KL" that goes on after EOS). Returns (B, T), detached, 0 outside
+    ``value_mask`` and ``penalised_BT``.
     Edges: an empty completion is paid at index 0; a score of NaN (unscored) gives NaN there: leave such rows
     out before.
     """
@@ -50,7 +62,9 @@ def token_rewards(
     require_same_shape("token_rewards", logps_BT=logps_BT, mask_BT=mask_BT)
     require_same_shape("token_rewards", scores_B=scores_B, completions=logps_BT[..., 0])
     mask_BT = as_mask(mask_BT)
-    penalty_BT = torch.where(mask_BT, coefficient * k1(logps_BT, reference_logps_BT).detach(), 0.0)
+    penalised_BT = mask_BT if penalised_BT is None else as_mask(penalised_BT)
+    divergence_BT = estimator(logps_BT, reference_logps_BT).detach()
+    penalty_BT = torch.where(penalised_BT, coefficient * divergence_BT, 0.0)
     place_B1 = mask_BT.sum(dim=-1, keepdim=True).clamp(max=mask_BT.shape[-1] - 1)
     scores_B1 = at_least_float32(scores_B).detach().unsqueeze(-1).to(penalty_BT.dtype)
     return (-penalty_BT).scatter_add(-1, place_B1, scores_B1)
@@ -100,20 +114,28 @@ def gae(
     return advantages_BT, advantages_BT + values_BT
 
 
-def whiten(values: Tensor, mask: Tensor, *, shift_mean: bool = True, epsilon: float = 1e-8) -> Tensor:
+def whiten(
+    values: Tensor,
+    mask: Tensor,
+    *,
+    shift_mean: bool = True,
+    epsilon: float = 1e-8,
+    moments: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
     """(x - mean) / sqrt(var + epsilon), plus the mean again unless ``shift_mean``; statistics under the mask.
 
     Advantages lose their mean (N+ detail 25): a constant in all of them is no preference. Rewards, where they
     are whitened at all (detail 24, off by default), keep it: their level is what the episode is worth. The
     variance is biased.
 
-    values: any shape and unit; mask: the same shape. Returns the same shape, float32 or wider, detached, 0
-    outside the mask.
+    values: any shape and unit; mask: the same shape; moments: mean and variance, None for those of ``values`` under
+    the mask (given where ``values`` are a part of a larger batch). Returns the same shape, float32 or wider, detached,
+    0 outside the mask.
     Edges: zero variance, and a single element, give 0 (the mean itself without the shift); an empty mask
     gives zeros.
     """
     require_range("whiten", "epsilon", epsilon, low=0.0, above=True)
     values = at_least_float32(values).detach()
-    mean, variance = masked_mean(values, mask), masked_var(values, mask)
+    mean, variance = moments or (masked_mean(values, mask), masked_var(values, mask))
     centred = torch.where(as_mask(mask), (values - mean) * torch.rsqrt(variance + epsilon), 0.0)
     return centred if shift_mean else torch.where(as_mask(mask), centred + mean, 0.0)

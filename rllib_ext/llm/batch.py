@@ -6,6 +6,7 @@ Columns (R rows, K completions kept a row, P prompt width, T completion width, w
   action_mask              (R, K, T)  float32, 1 on tokens that the policy sampled (environment turns are 0)
   behaviour_logps          (R, K, T)  float32, log-probabilities under the policy that sampled, nats
   scores, scored           (R, K)     float32 and bool
+  finished                 (R, K)     bool, whether the completion ended by itself (EOS)
   versions                 (R,)       int64, weights version that sampled
 """
 
@@ -119,6 +120,7 @@ def to_columns(groups: Sequence[Group], *, multiple: int = 8) -> dict[str, np.nd
         "behaviour_logps": np.zeros((rows, kept, width), np.float32),
         "scores": np.zeros((rows, kept), np.float32),
         "scored": np.zeros((rows, kept), bool),
+        "finished": np.zeros((rows, kept), bool),
         "versions": np.zeros(rows, np.int64),
     }
     for row, group in enumerate(groups):
@@ -134,4 +136,5 @@ def to_columns(groups: Sequence[Group], *, multiple: int = 8) -> dict[str, np.nd
             columns["behaviour_logps"][row, k, :length] = completion.logps
             columns["scores"][row, k] = 0.0 if completion.score is None else completion.score
             columns["scored"][row, k] = completion.score is not None
+            columns["finished"][row, k] = completion.finished
     return columns

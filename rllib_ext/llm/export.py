@@ -43,7 +43,8 @@ def export_checkpoint(checkpoint: Path | str, config: Mapping[str, Any], to: Pat
         raise CheckpointCorrupt(
             f"{checkpoint} holds no model; it was not written by a language-model algorithm"
         )
-    module = CausalLMModule(model_config={name: config[name] for name in _MODULE_SETTINGS})
+    settings = {name: config[name] for name in _MODULE_SETTINGS}
+    module = CausalLMModule(model_config={**settings, "share_prompts": False})  # nothing is computed with it
     module.set_state(loaded.tensors["model"])
     run = checkpoint.resolve().parent.parent
     return _write(module.plain_weights(), config, run, loaded.step, to)

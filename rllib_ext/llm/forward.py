@@ -10,6 +10,7 @@ Left out: sequence packing, and sharing across prompts that begin alike.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,10 +31,23 @@ def completion_logps(
     model with a key-value cache (see ``sharing_fault``). Differentiable in the model's parameters.
     """
     rows, kept, width = batch["token_ids"].shape
-    logits = _shared_logits if share_prompts and kept > 1 else _separate_logits
+    logits_BTV = completion_outputs(model, batch, share_prompts=share_prompts)
     token_ids_BT = batch["token_ids"].reshape(rows * kept, width)
-    logps_BT = token_logps(logits(model, batch), token_ids_BT, temperature=temperature)
+    logps_BT = token_logps(logits_BTV, token_ids_BT, temperature=temperature)
     return (logps_BT * batch["token_mask"].reshape(rows * kept, width)).reshape(rows, kept, width)
+
+
+def completion_outputs(
+    model: Callable[..., Any], batch: dict[str, torch.Tensor], *, share_prompts: bool = False
+) -> torch.Tensor:
+    """What ``model`` puts out before each completion token: (R*K, T, V) logits, or whatever it calls by that name.
+
+    Column t has read the prompt and the tokens before t: it predicts token t, or values the state that token t is
+    chosen in. Beyond a completion's end, where the mask is 0, the outputs mean nothing, except in the first column
+    there, which has read the whole completion.
+    """
+    logits = _shared_logits if share_prompts and batch["token_ids"].shape[1] > 1 else _separate_logits
+    return logits(model, batch)
 
 
 def _positions(mask_BL: torch.Tensor) -> torch.Tensor:
@@ -48,7 +62,7 @@ def _flat(batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     return batch["token_ids"].reshape(rows * kept, width), torch.cat([prompt_mask, token_mask], dim=1)
 
 
-def _separate_logits(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+def _separate_logits(model: Callable[..., Any], batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Logits (R*K, T, V) that predict the completions; the prompt is computed with every completion."""
     width = batch["token_ids"].shape[-1]
     token_ids_BT, mask_BL = _flat(batch)
@@ -62,7 +76,7 @@ def _separate_logits(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> 
     ).logits
 
 
-def _shared_logits(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+def _shared_logits(model: Callable[..., Any], batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """The same logits, with the prompt's keys and values computed once and repeated for its K completions."""
     kept, prompt_width = batch["token_ids"].shape[1], batch["prompt_ids"].shape[1]
     token_ids_BT, mask_BL = _flat(batch)
@@ -88,21 +102,32 @@ def _shared_logits(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> to
 
 
 @torch.no_grad()
-def sharing_fault(model: torch.nn.Module) -> str | None:
+def sharing_fault(model: torch.nn.Module, values: Callable[..., Any] | None = None) -> str | None:
     """Why ``share_prompts`` cannot be used with this model, or None. Two small forwards on the model's own device.
+
+    values: the model as ``completion_outputs`` calls it, where it puts out values (R*K, T, 1) and no logits.
 
     Tried instead of looked up: whether a cache may be continued by many tokens at once, from padded prompts, is a
     property of the architecture's code (state-space and some hybrid models may not).
     """
     parameter = next(model.parameters())
     batch = _trial_batch(parameter.device, int(model.config.get_text_config().vocab_size))
+    what, unit = ("log-probabilities", " nats") if values is None else ("values", "")
+
+    def compute(share: bool) -> torch.Tensor:
+        if values is None:
+            return completion_logps(model, batch, 1.0, share_prompts=share)
+        return completion_outputs(values, batch, share_prompts=share)[..., 0] * batch["token_mask"].flatten(
+            0, 1
+        )
+
     try:
-        shared, separate = (completion_logps(model, batch, 1.0, share_prompts=on) for on in (True, False))
+        shared, separate = (compute(on) for on in (True, False))
     except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         return f"its key-value cache cannot be continued ({type(error).__name__}: {error})"
     apart = float((shared - separate).abs().max())
     if not apart <= _TOLERANCE.get(parameter.dtype, _COARSE_TOLERANCE):
-        return f"log-probabilities from a shared prompt differ by {apart:.2g} nats"
+        return f"{what} from a shared prompt differ by {apart:.2g}{unit}"
     return None
 
 

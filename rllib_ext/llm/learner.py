@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ class LLMLearner(TorchLearner):
         self.updates = 0
         self.skipped = 0
         self._skipped_in_a_row = 0
-        self._cached: tuple[int, torch.Tensor] | None = None
+        self._cached: tuple[int, dict[str, torch.Tensor]] | None = None
         self.published: dict[int, WeightSnapshot] = {}
         self._row_metrics: list[dict[str, torch.Tensor]] = []
         module = self.language_module
@@ -53,6 +54,26 @@ class LLMLearner(TorchLearner):
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss of every row, loss_R, and per-row metrics (R,). logps, reference_logps: (R, K, T), nats."""
         raise NotImplementedError
+
+    def once_per_minibatch(self, columns: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """Columns that stay the same for all passes over a mini-batch (T > 1); they may replace given ones.
+
+        Called before the first pass, on the whole mini-batch, whatever the number of micro-batches.
+        """
+        temperature = self.language_module.temperature
+        return {
+            "reference_logps": self.in_parts(
+                lambda piece: self.reference_logps_at(piece, temperature), columns
+            )
+        }
+
+    def rate(self, group: dict[str, Any]) -> float:
+        """Learning rate of a parameter group at this update."""
+        return learning_rate(self.updates, self.config)
+
+    def summarise(self, means: dict[str, float]) -> dict[str, float]:
+        """What is logged of an update, from the means of the per-row metrics over its rows."""
+        return means
 
     # ----- optimizer
 
@@ -80,11 +101,10 @@ class LLMLearner(TorchLearner):
     def _uncompiled_update(self, batch: dict[str, Any], **kwargs: Any) -> tuple[Any, dict[str, Any], dict]:
         """One optimizer step. Gradients of the micro-batches add up to those of the whole mini-batch."""
         self._row_metrics = []  # an update that raised may have left some
-        columns = dict(batch[DEFAULT_MODULE_ID])
+        columns = self._completed(dict(batch[DEFAULT_MODULE_ID]))
         rows = len(columns["token_ids"])
-        columns["reference_logps"] = self._reference_logps(columns)
         self.optimizer.zero_grad(set_to_none=True)
-        parts = torch.arange(rows).tensor_split(min(self.config.gradient_accumulation, rows))
+        parts = self._parts(rows)
         total = 0.0
         for number, part in enumerate(parts):
             piece = {DEFAULT_MODULE_ID: {name: columns[name][part] for name in columns}}
@@ -118,13 +138,12 @@ class LLMLearner(TorchLearner):
         if not self._agree(math.isfinite(norm) and math.isfinite(loss)):
             self._skip(loss, norm)
             return
-        rate = learning_rate(self.updates, self.config)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.rate(group)
         self.optimizer.step()
+        self._log_value("lr", self.optimizer.param_groups[0]["lr"])
         self.updates += 1
         self._skipped_in_a_row = 0
-        self._log_value("lr", rate)
         self._log_value("grad_norm", norm)
 
     def _agree(self, finite: bool) -> bool:
@@ -152,21 +171,26 @@ class LLMLearner(TorchLearner):
         self._skipped_in_a_row = 0
         self.published = {}
 
-    # ----- reference policy
+    # ----- what is computed once
 
-    @torch.no_grad()
-    def _reference_logps(self, columns: dict[str, Any]) -> torch.Tensor:
+    def _completed(self, columns: dict[str, Any]) -> dict[str, Any]:
         """Once per mini-batch: further passes over it (T > 1) find it cached by its number."""
         number = int(columns["minibatch"][0])
         if self._cached is None or self._cached[0] != number:
-            rows = torch.arange(len(columns["token_ids"]))
-            parts = rows.tensor_split(min(self.config.gradient_accumulation, len(rows)))
-            temperature = self.language_module.temperature
-            logps = [
-                self.reference_logps_at({n: columns[n][part] for n in columns}, temperature) for part in parts
-            ]
-            self._cached = (number, torch.cat(logps))
-        return self._cached[1]
+            self._cached = (number, self.once_per_minibatch(columns))
+        return {**columns, **self._cached[1]}
+
+    def _parts(self, rows: int) -> tuple[torch.Tensor, ...]:
+        """Row numbers of the micro-batches."""
+        return torch.arange(rows).tensor_split(min(self.config.gradient_accumulation, rows))
+
+    @torch.no_grad()
+    def in_parts(
+        self, compute: Callable[[dict[str, Any]], torch.Tensor], columns: dict[str, Any]
+    ) -> torch.Tensor:
+        """``compute`` of the mini-batch, micro-batch by micro-batch, without gradients."""
+        parts = self._parts(len(columns["token_ids"]))
+        return torch.cat([compute({name: columns[name][part] for name in columns}) for part in parts])
 
     @torch.no_grad()
     def reference_logps_at(self, columns: dict[str, Any], temperature: float) -> torch.Tensor:
@@ -181,9 +205,12 @@ class LLMLearner(TorchLearner):
 
     def _log_rows(self) -> None:
         """Means over all rows of the update, whatever the number of micro-batches."""
+        means = {}
         for name in self._row_metrics[0]:
             values = torch.cat([metrics[name].float().reshape(-1) for metrics in self._row_metrics])
-            self._log_value(name, float(values.mean()))
+            means[name] = float(values.mean())
+        for name, value in self.summarise(means).items():
+            self._log_value(name, value)
 
     def _log_value(self, name: str, value: float) -> None:
         self.metrics.log_value((DEFAULT_MODULE_ID, name), value, window=1)

@@ -18,12 +18,17 @@ MARK = "<!-- exported by rllib-ext -->"
 METHODS = {
     "AsyncOnlineDPO": "asynchronous online DPO ([arXiv 2410.18252](https://arxiv.org/abs/2410.18252))",
     "AsyncRLOO": "asynchronous RLOO ([arXiv 2410.18252](https://arxiv.org/abs/2410.18252))",
+    "AsyncPPO": "asynchronous PPO ([arXiv 2403.17031](https://arxiv.org/abs/2403.17031), "
+    "[arXiv 2410.18252](https://arxiv.org/abs/2410.18252))",
     "BestOfN": "best-of-K supervised finetuning ([arXiv 2410.18252](https://arxiv.org/abs/2410.18252))",
 }
 SETTINGS = (
     "loss",
     "beta",
     "kl_coefficient",
+    "kl_coef",
+    "value_coef",
+    "gae_lambda",
     "mode",
     "lr",
     "total_updates",

@@ -22,11 +22,13 @@ FOLDER = "rllib_ext"
 
 
 def learner_state(learner: Any, **_: Any) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
-    """What a learner owns, as named tensors and JSON; subclasses add to it through ``extra_state``."""
+    """What a learner owns, as named tensors and JSON. The module's children are a group each: the policy is "model",
+    which is all that an export reads, a critic "critic".
+    """
     optimizer, tree = flatten_optimizer(learner.optimizer.state_dict())
     rng_tensors, rng = capture_rng()
     tensors = {
-        "model": learner.language_module.get_state(),
+        **_by_child(learner.language_module.get_state()),
         "optimizer": {name: tensor.detach().cpu() for name, tensor in optimizer.items()},
         "rng": rng_tensors,
     }
@@ -36,11 +38,19 @@ def learner_state(learner: Any, **_: Any) -> tuple[dict[str, dict[str, torch.Ten
     return tensors, {"optimizer": tree, "rng": rng, "learner": counts}
 
 
+def _by_child(state: dict[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+    groups: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in state.items():
+        groups.setdefault(name.partition(".")[0], {})[name] = tensor
+    return groups
+
+
 def restore_learner(
     learner: Any, tensors: dict[str, dict[str, torch.Tensor]], state: dict[str, Any], **_: Any
 ) -> None:
     """The inverse of ``learner_state``; every learner of a group gets the same state."""
-    learner.language_module.set_state(tensors["model"])
+    children = [name for name, _ in learner.language_module.named_children()]
+    learner.language_module.set_state({n: t for child in children for n, t in tensors.get(child, {}).items()})
     if learner.reference is not None:
         learner.reference.load_state_dict(tensors["reference"], strict=True)
     learner.optimizer.load_state_dict(restore_optimizer(tensors["optimizer"], state["optimizer"]))

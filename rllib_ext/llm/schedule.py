@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 
-def learning_rate(update: int, config: Any) -> float:
+def learning_rate(update: int, config: Any, peak: float | None = None) -> float:
     """Rate of update number ``update`` (0-based): linear warm-up, then constant or linear to 0 at
-    total_updates.
+    total_updates. peak: None for the config's ``lr``.
     """
-    rate = float(config.lr)
+    rate = float(config.lr if peak is None else peak)
     if update < config.warmup_updates:
         return rate * (update + 1) / config.warmup_updates
     if config.lr_schedule == "constant":
