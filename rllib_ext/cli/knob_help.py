@@ -21,6 +21,7 @@ GROUPS = {
     "generation engine": shared.ENGINE,
     "evaluation": shared.EVALUATION,
     "supervision": shared.SUPERVISION,
+    "workers that join, workers that score": shared.WORKERS,
     "workers, learners and schedule": RUN_KNOBS,
 }
 

@@ -96,8 +96,10 @@ def running(settings: RunSettings, run_folder: Path) -> Iterator[Any]:
 
 
 def _cpus(values: dict[str, Any]) -> int:
-    """The machine's cores; more, where workers and learners ask for more. They then share the cores."""
+    """The machine's cores; more, where the run's actors ask for more. They then share the cores."""
     from rllib_ext.llm.threads import available_cores
 
-    workers = values["num_env_runners"] * values["num_cpus_per_env_runner"]
+    runners = max(values["num_env_runners"], values.get("max_env_runners") or 0)
+    workers = runners * values["num_cpus_per_env_runner"]
+    workers += values.get("num_reward_workers", 0) * values.get("num_cpus_per_reward_worker", 0)
     return max(available_cores(), math.ceil(workers) + max(1, values["num_learners"]))
