@@ -14,6 +14,7 @@ from benchmarks._meter import on_workers
 from benchmarks._profiles import profile_text
 from benchmarks._segments import Side, run_segment
 from benchmarks._statistics import bootstrap_interval, median
+from rllib_ext.llm.threads import available_cores
 
 _TIMEOUT_S = 3600.0
 
@@ -56,8 +57,17 @@ class OursSide:
     def name(self) -> str:
         return self.side.name
 
+    @property
+    def shares_cores(self) -> bool:
+        """Whether engine and learner run at once on fewer cores than they have threads together."""
+        config = self.side.algorithm.config
+        overlapped = config.mode == "async"
+        return overlapped and config.engine_threads + self.side.learner_threads > available_cores()
+
     def turn(self, pair: int, rounds: int) -> Turn:
         segment = run_segment(self.side, pair, rounds)
+        if self.shares_cores:  # then its lanes wait for each other, by its own choice; only others can spoil it
+            segment.invalid = reasons_against({}, segment.foreign_cores)
         return Turn(
             self.name, pair, self.completions, segment.round_s, segment.mean("worker_generate"),
             segment.mean("learn_wall"), segment.mean("round_cpu") + segment.mean("worker_cpu"), segment.invalid,

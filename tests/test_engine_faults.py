@@ -33,9 +33,10 @@ def pids(algorithm):
     return ray.get([handle.apply.remote(lambda runner: os.getpid()) for handle in handles], timeout=60)
 
 
-def test_a_killed_worker_costs_nothing(ray_session, model, tmp_path):
+@pytest.mark.parametrize("engine", ["hf", pytest.param("vllm", marks=pytest.mark.slow)])
+def test_a_killed_worker_costs_nothing(ray_session, model, tmp_path, engine):
     """kill -9 of one of two workers: every prompt is learnt from once, the weights are those of a calm run."""
-    settings = {"num_env_runners": 2, "env_config": {"size": 64}, "total_updates": 8}
+    settings = {"num_env_runners": 2, "env_config": {"size": 64}, "total_updates": 8, "engine": engine}
     with running(tiny_config(model, **settings), tmp_path / "calm") as algorithm:
         for _ in range(8):
             algorithm.train()
