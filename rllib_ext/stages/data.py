@@ -70,11 +70,13 @@ class Accounts:
 
     def gather(self, part: Path, split: str) -> None:
         """Move one reading's quarantine into the run's file, in one append."""
-        if part.is_file():
-            rows = [{**json.loads(line), "split": split} for line in part.read_text("utf-8").splitlines()]
+        if not part.is_file():
+            return
+        rows = [{**json.loads(line), "split": split} for line in part.read_text("utf-8").splitlines()]
+        if rows:
             with open(self.folder / QUARANTINE, "a", encoding="utf-8") as stream:
                 stream.write("".join(json.dumps(row) + "\n" for row in rows))
-            part.unlink()
+        part.unlink()
 
 
 Rows = list[Demonstration] | list[Comparison]

@@ -87,9 +87,12 @@ class Relabelling:
         scores = self._scores(to.with_name(f"{to.name}.partial.jsonl"), asked, comparisons)
         lines, tallies = self._labelled(comparisons, scores)
         replace(to, "".join(json.dumps(line) + "\n" for line in lines).encode())
-        summary = {**counts, **tallies, "to": str(to), "asked": asked}
+        summary = {**counts, **tallies, "to": to.name, "asked": asked}
         replace(summary_file, (json.dumps(summary, indent=1) + "\n").encode())
         to.with_name(f"{to.name}.partial.jsonl").unlink(missing_ok=True)
+        quarantine = to.with_name(f"{to.name}.quarantine.jsonl")
+        if quarantine.is_file() and not quarantine.stat().st_size:
+            quarantine.unlink()
         return summary
 
     def _check(self) -> None:
