@@ -1,10 +1,8 @@
-"""Details 1 to 19 of the N+ paper, a test each, named after its number (docs/n_plus.md is the table).
-
-6 and 17 have no test: their statements could not be confirmed.
-"""
+"""Details 1 to 19 of the N+ paper, a test each (docs/n_plus.md); 6 and 17 could not be confirmed and have none."""
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -72,9 +70,13 @@ def start(tokenizer, tmp_path_factory) -> str:
     return str(save_model(build_causal_lm(config, 0), tokenizer, tmp_path_factory.mktemp("start") / "model"))
 
 
-def preference_file(folder: Path, count: int = 96) -> Path:
-    import json
+def post_file(folder: Path) -> Path:
+    path = folder / "posts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in POSTS))
+    return path
 
+
+def preference_file(folder: Path, count: int = 96) -> Path:
     path = folder / "pairs.jsonl"
     rows = [
         {
@@ -99,11 +101,7 @@ def small(start: str, data: Path | str, **more: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def reward_run(start, tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("rm")
-    demonstrations = folder / "posts.jsonl"
-    import json
-
-    demonstrations.write_text("".join(json.dumps(row) + "\n" for row in POSTS))
-    given = small(start, preference_file(folder), reference_data=str(demonstrations))
+    given = small(start, preference_file(folder), reference_data=str(post_file(folder)))
     return folder / "run", run_stage("RewardModel", given, folder / "run")
 
 
@@ -205,9 +203,9 @@ def test_n_plus_07_dropout_is_off_in_every_model_of_every_stage(tokenizer, tmp_p
     save_model(model, tokenizer, tmp_path / "dropped")
     data = preference_file(tmp_path, 32)
     given = small(str(tmp_path / "dropped"), data, normalise=False)
-    for name, cls in {"r": RewardModel, "d": OfflineDPO}.items():
+    for cls in (RewardModel, OfflineDPO):
         values = given if cls is RewardModel else {k: v for k, v in given.items() if k != "normalise"}
-        stage = cls(config={**values, "run_folder": str(tmp_path / name)})
+        stage = cls(config={**values, "run_folder": str(tmp_path / cls.__name__)})
         modules = [m for m in stage.loop.model.modules() if isinstance(m, torch.nn.Dropout)]
         assert all(module.p == 0.0 for module in modules)
         config = stage.loop.model.config
@@ -221,20 +219,14 @@ def test_n_plus_07_dropout_is_off_in_every_model_of_every_stage(tokenizer, tmp_p
 
 def test_n_plus_08_bfloat16_autocast_keeps_weights_and_optimizer_in_float32(start, tmp_path):
     """Of the paper's stack (transformers, DeepSpeed, bf16 on eight H100) what is ours to keep: the precision."""
-    stage = SFT(config=small(start, _posts(tmp_path), precision="bfloat16", run_folder=str(tmp_path / "run")))
+    stage = SFT(
+        config=small(start, post_file(tmp_path), precision="bfloat16", run_folder=str(tmp_path / "run"))
+    )
     stage.train()
     assert all(parameter.dtype == torch.float32 for parameter in stage.loop.model.parameters())
     moments = [t for state in stage.loop._optimizer.state.values() for n, t in state.items() if n != "step"]
     assert moments and all(tensor.dtype == torch.float32 for tensor in moments)
     stage.stop()
-
-
-def _posts(folder: Path) -> Path:
-    import json
-
-    path = folder / "posts.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in POSTS))
-    return path
 
 
 def test_n_plus_09_sft_settings_and_loss_on_the_query_too(start, tokenizer):
@@ -282,7 +274,6 @@ def test_n_plus_11_head_starts_with_std_1_over_sqrt_d_plus_1_and_bias_0(start):
 
 
 def test_n_plus_12_reward_is_the_output_at_the_last_token_before_padding(start):
-    """Padding in front of the query and behind the response, as PPO's sequences have it, with real zeros inside."""
     model = new_reward_model(start, seed=0, pad_token_id=0)
     row = [4, 0, 5, 0]
     input_ids, mask = torch.zeros(1, 12, dtype=torch.long), torch.zeros(1, 12, dtype=torch.long)
@@ -299,8 +290,6 @@ def test_n_plus_12_reward_is_the_output_at_the_last_token_before_padding(start):
 
 def test_n_plus_13_outputs_before_the_end_are_reported(reward_run):
     run, found = reward_run
-    import json
-
     positions = json.loads((run / "reward_diagnostics.json").read_text())["positions"]
     assert len(positions["by_place"]) == 20 and 0 <= positions["negative_share"] <= 1
     assert found["metrics"]["other_positions_negative_share"] == positions["negative_share"]
