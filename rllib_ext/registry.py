@@ -1,4 +1,4 @@
-"""The one table of public names: algorithm → class, environment → class.
+"""The one table of public names: algorithm → class, stage → class, environment → class.
 
 Targets are ``"module:Class"`` strings, so reading a name costs no import. An algorithm ``X`` keeps its
 ``XConfig`` in the same module. `register` hands the names to Tune, RLlib and gymnasium; it starts no Ray
@@ -20,6 +20,12 @@ ALGORITHMS: dict[str, str] = {
     "BestOfN": "rllib_ext.best_of_n:BestOfN",
 }
 
+STAGES: dict[str, str] = {  # Tune trainables that are no RLlib algorithms: supervised, without an environment
+    "SFT": "rllib_ext.stages.sft:SFT",
+    "RewardModel": "rllib_ext.stages.reward_model:RewardModel",
+    "OfflineDPO": "rllib_ext.stages.offline_dpo:OfflineDPO",
+}
+
 ENVIRONMENTS: dict[str, str] = {
     "Docstrings": "envs.text:Docstrings",
     "TLDR": "envs.text:TLDR",
@@ -30,9 +36,9 @@ ENVIRONMENTS: dict[str, str] = {
 
 
 def exports() -> dict[str, str]:
-    """Public attributes of ``rllib_ext``: ``register``, every algorithm and every config class."""
+    """Public attributes of ``rllib_ext``: ``register``, every algorithm, every config class and every stage."""
     configs = {f"{name}Config": f"{target}Config" for name, target in ALGORITHMS.items()}
-    return {"register": "rllib_ext.registry:register", **ALGORITHMS, **configs}
+    return {"register": "rllib_ext.registry:register", **ALGORITHMS, **configs, **STAGES}
 
 
 def gymnasium_id(name: str) -> str:
@@ -50,14 +56,19 @@ def config_class(name: str) -> type:
     return _load(_target("algorithm", name, ALGORITHMS) + "Config")
 
 
+def stage(name: str) -> type:
+    """The trainable class of a supervised stage's public name."""
+    return _load(_target("stage", name, STAGES))
+
+
 def environment(name: str) -> type:
     """The environment class of a public name."""
     return _load(_target("environment", name, ENVIRONMENTS))
 
 
 def resolve(name: str) -> type:
-    """The class behind any public name, algorithm or environment."""
-    return _load(_target("name", name, {**ALGORITHMS, **ENVIRONMENTS}))
+    """The class behind any public name: algorithm, stage or environment."""
+    return _load(_target("name", name, {**ALGORITHMS, **STAGES, **ENVIRONMENTS}))
 
 
 def create_environment(name: str, env_config: Mapping[str, Any]) -> Any:
@@ -85,8 +96,8 @@ def register() -> None:
     import gymnasium
     from ray.tune.registry import register_env, register_trainable
 
-    for name in ALGORITHMS:
-        register_trainable(name, algorithm(name))
+    for name in (*ALGORITHMS, *STAGES):
+        register_trainable(name, resolve(name))
     for name, target in ENVIRONMENTS.items():
         register_env(name, functools.partial(create_environment, name))
         if gymnasium_id(name) not in gymnasium.registry:

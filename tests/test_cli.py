@@ -67,6 +67,7 @@ def test_help_and_lists_come_without_torch_and_ray() -> None:
     assert done.stdout.splitlines()[-1] == "[0, 0, 0, 0, 0] set()", done.stderr
     for name in (
         *registry.ALGORITHMS,
+        *registry.STAGES,
         *registry.ENVIRONMENTS,
         *LLM_KNOBS.keys() - {"run_folder"},
         *RUN_KNOBS,

@@ -37,7 +37,7 @@ def test_import_is_quick_and_light() -> None:
 def test_listing_the_names_imports_none_of_them() -> None:
     code = "import sys, rllib_ext; print(*dir(rllib_ext)); print('ray' in sys.modules, 'envs' in sys.modules)"
     names, loaded = run_python("-c", code).stdout.splitlines()
-    assert {"register", *registry.ALGORITHMS} <= set(names.split())
+    assert {"register", *registry.ALGORITHMS, *registry.STAGES} <= set(names.split())
     assert loaded == "False False"
 
 
@@ -47,6 +47,8 @@ def test_every_name_leads_to_its_class() -> None:
         config = registry.config_class(name)()
         assert config.algo_class is getattr(rllib_ext, name)
         assert type(config) is getattr(rllib_ext, f"{name}Config")
+    for name in registry.STAGES:
+        assert registry.stage(name).__name__ == name and getattr(rllib_ext, name) is registry.stage(name)
     for name in registry.ENVIRONMENTS:
         assert registry.environment(name).__name__ == name
 
@@ -81,6 +83,7 @@ print(ray.get(seen.remote(), timeout=120))
         (registry.algorithm, "AsyncOnlineDPOO", "AsyncOnlineDPO"),
         (registry.config_class, "asyncrloo", "AsyncRLOO"),
         (registry.environment, "tldr", "TLDR"),
+        (registry.stage, "RewardModl", "RewardModel"),
         (registry.resolve, "GSM8", "GSM8K"),
     ],
 )

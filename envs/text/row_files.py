@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,15 +29,22 @@ class Broken:
     reason: str
 
 
-def file_rows(path: Path, columns: Sequence[str]) -> Iterator[object]:
-    """The rows of ``path`` in order, by its suffix."""
+def file_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[object]:
+    """The rows of ``path`` in order, by its suffix; ``optional`` columns may be absent."""
     if path.suffix == ".parquet":
-        return _parquet(path, columns)
+        return _parquet(path, columns, optional)
     if path.suffix in SUFFIXES:
         return _jsonl(path)
     raise BadData(
         f"{path} is no {', '.join(SUFFIXES)} file; one JSON object a line in a .jsonl file will do."
     )
+
+
+def file_columns(path: Path) -> list[str]:
+    """The columns of a file: of a parquet file its schema's, of JSONL those of its first object."""
+    if path.suffix == ".parquet":
+        return list(_parquet_columns(path))
+    return next((list(row) for row in file_rows(path, ()) if isinstance(row, dict)), [])
 
 
 def need_columns(name: str, wanted: Sequence[str], present: Sequence[str]) -> None:
@@ -74,7 +82,24 @@ def _parsed(line: bytes) -> object:
         return Broken("line is not JSON")
 
 
-def _parquet(path: Path, columns: Sequence[str]) -> Iterator[object]:
+def _parquet(path: Path, columns: Sequence[str], optional: Sequence[str]) -> Iterator[object]:
+    with _parquet_table(path) as table:
+        present = table.schema_arrow.names
+        need_columns(str(path), columns, present)
+        names = [*columns, *(name for name in optional if name in present)]
+        for batch in table.iter_batches(batch_size=1024, columns=names):
+            values = [_decoded(batch.column(name)) for name in names]
+            yield from (dict(zip(names, row, strict=True)) for row in zip(*values, strict=True))
+
+
+def _parquet_columns(path: Path) -> Sequence[str]:
+    with _parquet_table(path) as table:
+        return tuple(table.schema_arrow.names)
+
+
+@contextmanager
+def _parquet_table(path: Path) -> Iterator[Any]:
+    """The open file; whatever is wrong with it, also while its rows are read, is ``BadData``."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -82,10 +107,7 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[object]:
         raise BadData(f"reading {path} needs pyarrow: pip install 'rllib-ext[llm]'.") from error
     try:
         with pq.ParquetFile(path) as table:
-            need_columns(str(path), columns, table.schema_arrow.names)
-            for batch in table.iter_batches(batch_size=1024, columns=list(columns)):
-                values = [_decoded(batch.column(name)) for name in columns]
-                yield from (dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True))
+            yield table
     except (pa.ArrowException, OSError) as error:
         raise BadData(f"{path} is no readable parquet file ({error}). Write or download it again.") from error
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.errors import BadData
-from envs.text.row_files import SUFFIXES, file_rows, need_columns
+from envs.text.row_files import SUFFIXES, file_columns, file_rows, need_columns
 
 Source = str | os.PathLike[str] | Sequence[Mapping[str, Any]]
 SPLITS = ("train", "validation", "test")
@@ -48,7 +48,8 @@ class Stream:
 
 @dataclass(frozen=True)
 class Request:
-    """What to read. ``held_out`` is the share hashed away where the source has no such split of its own.
+    """What to read. ``held_out`` is the share hashed away where the source has no such split of its own;
+    ``optional`` columns are read where the source has them.
 
     ``config`` and ``revision`` reach the hub only; a revision pins the data set to one commit.
     """
@@ -58,6 +59,7 @@ class Request:
     held_out: float
     config: str | None = None
     revision: str | None = None
+    optional: tuple[str, ...] = ()
 
 
 def open_source(source: Source, request: Request) -> Stream:
@@ -70,7 +72,7 @@ def open_source(source: Source, request: Request) -> Stream:
     if path.is_dir():
         return _folder(path, request)
     if path.exists():
-        return _undivided(str(path), file_rows(path, request.columns), request)
+        return _undivided(str(path), file_rows(path, request.columns, request.optional), request)
     name = os.fspath(source)
     if isinstance(source, os.PathLike) or path.suffix in SUFFIXES or not _HUB_NAME.fullmatch(name):
         raise BadData(
@@ -104,14 +106,28 @@ def hub_rows(name: str, request: Request) -> Stream:
         ) from error
     for part in parts:
         need_columns(name, request.columns, part.column_names)
-    return Stream(
-        name, chain.from_iterable(part.select_columns(list(request.columns)) for part in parts), shares
-    )
+    chosen_rows = [part.select_columns(_present(request, part.column_names)) for part in parts]
+    return Stream(name, chain.from_iterable(chosen_rows), shares)
+
+
+def _present(request: Request, columns: Sequence[str]) -> list[str]:
+    return [*request.columns, *(name for name in request.optional if name in columns)]
 
 
 def _undivided(name: str, rows: Iterator[object], request: Request) -> Stream:
     held_out = request.held_out
     return Stream(name, rows, {} if request.split == "all" else {"validation": held_out, "test": held_out})
+
+
+def source_columns(source: Source) -> list[str] | None:
+    """The columns of a local source, from its first file or row; None for a data set of the hub."""
+    if not isinstance(source, (str, os.PathLike)):
+        return list(source[0]) if len(source) and isinstance(source[0], Mapping) else []
+    path = Path(source).expanduser()
+    if path.is_dir():
+        files = sorted(item for item in path.rglob("*") if item.suffix in SUFFIXES and item.is_file())
+        return file_columns(files[0]) if files else []
+    return file_columns(path) if path.exists() else None
 
 
 def _folder(folder: Path, request: Request) -> Stream:
@@ -125,7 +141,9 @@ def _folder(folder: Path, request: Request) -> Stream:
     unnamed = by_split.pop("", [])
     if request.split == "all" or not by_split:
         return _undivided(
-            str(folder), chain.from_iterable(file_rows(path, request.columns) for path in files), request
+            str(folder),
+            chain.from_iterable(file_rows(path, request.columns, request.optional) for path in files),
+            request,
         )
     if unnamed:
         raise BadData(
@@ -134,7 +152,9 @@ def _folder(folder: Path, request: Request) -> Stream:
     chosen, shares = _choose(str(folder), request, tuple(by_split))
     paths = [path for part in chosen for path in by_split[part]]
     return Stream(
-        str(folder), chain.from_iterable(file_rows(path, request.columns) for path in paths), shares
+        str(folder),
+        chain.from_iterable(file_rows(path, request.columns, request.optional) for path in paths),
+        shares,
     )
 
 

@@ -58,14 +58,23 @@ def as_text(value: object) -> tuple[str, list[str]]:
     return clean, repairs
 
 
+def strict_text(value: object) -> tuple[str, list[str]]:
+    """As ``as_text``, but text that is no valid UTF-8 is refused: a training set is not written by repairs."""
+    clean, repairs = as_text(value)
+    if "invalid UTF-8 replaced" in repairs:
+        raise Unusable("holds invalid UTF-8 or a surrogate without its partner")
+    return clean, repairs
+
+
 @dataclass(frozen=True)
 class Column:
     """A column that a row must have, and how its value is judged: ``convert`` returns (value, repairs) or
-    raises.
+    raises. An ``optional`` column may be absent from a row or from the whole source: its value is then None.
     """
 
     name: str
     convert: Callable[[object], tuple[Any, list[str]]] = as_text
+    optional: bool = False
 
 
 def text_columns(*names: str) -> tuple[Column, ...]:

@@ -102,7 +102,9 @@ def read_rows(
         raise BadData(
             f"held_out = {held_out} must lie in 0 to 0.5 and max_bad_rows = {max_bad_rows} in 0 to 1."
         )
-    request = Request(split, tuple(column.name for column in recipe.columns), held_out, config, revision)
+    needed = tuple(column.name for column in recipe.columns if not column.optional)
+    wanted = tuple(column.name for column in recipe.columns if column.optional)
+    request = Request(split, needed, held_out, config, revision, wanted)
     stream = open_source(source, request)
     report = RowReport(stream.name)
     tasks: list[T] = []
@@ -149,6 +151,9 @@ def _converted(row: object, columns: tuple[Column, ...]) -> tuple[dict[str, Any]
     repairs: list[str] = []
     for column in columns:
         if column.name not in row:
+            if column.optional:
+                values[column.name] = None
+                continue
             raise Unusable(f"column {column.name!r} is missing")
         try:
             values[column.name], made = column.convert(row[column.name])

@@ -109,13 +109,10 @@ def query_text(subreddit: str, title: str, post: str) -> str:
     return f"SUBREDDIT: r/{subreddit.removeprefix('r/')}\n\nTITLE: {title}\n\nPOST: {post}\n\nTL;DR:"
 
 
-def completion_text(summary: str) -> str:
-    """A reference as the model would generate it: exactly one space before its first word."""
-    return " " + summary.lstrip()
-
-
-def _task(index: int, row: dict[str, Any], *, split: str, count_tokens: CountTokens, budget: int) -> Task:
-    subreddit, title, post = row["subreddit"].strip(), row["title"], row["post"]
+def query_within(
+    subreddit: str, title: str, post: str, count_tokens: CountTokens, budget: int
+) -> tuple[str, int]:
+    """(the query of what the budget leaves of ``post``, characters cut); ``Unusable`` where it never fits."""
 
     def fits(part: str) -> bool:
         return count_tokens(query_text(subreddit, title, part)) <= budget
@@ -123,9 +120,20 @@ def _task(index: int, row: dict[str, Any], *, split: str, count_tokens: CountTok
     kept = cut_to_budget(post, fits)
     if kept is None:
         raise Unusable("the query does not fit max_query_tokens even without its post")
+    return query_text(subreddit, title, kept), len(post) - len(kept)
+
+
+def completion_text(summary: str) -> str:
+    """A reference as the model would generate it: exactly one space before its first word."""
+    return " " + summary.lstrip()
+
+
+def _task(index: int, row: dict[str, Any], *, split: str, count_tokens: CountTokens, budget: int) -> Task:
+    subreddit, title, post = row["subreddit"].strip(), row["title"], row["post"]
+    query, cut_chars = query_within(subreddit, title, post, count_tokens, budget)
     return Task(
         id=f"tldr/{split}/{index}",
-        prompt=query_text(subreddit, title, kept),
+        prompt=query,
         reference=completion_text(row["summary"]),
-        info={"subreddit": subreddit.removeprefix("r/"), "cut_chars": len(post) - len(kept)},
+        info={"subreddit": subreddit.removeprefix("r/"), "cut_chars": cut_chars},
     )

@@ -6,18 +6,16 @@ numbers the run never wrote is not drawn and says why, in words, in the same pla
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rllib_ext.analysis import idle, reward_curves, timeline, trust_curves
-from rllib_ext.analysis.csv_files import write_csv
-from rllib_ext.analysis.figures import require_matplotlib, save_figure
+from rllib_ext.analysis.figures import require_matplotlib
 from rllib_ext.analysis.intervals import lane_use
+from rllib_ext.analysis.recipes import Plot, Recipe
 from rllib_ext.analysis.run_data import RunData
+from rllib_ext.analysis.stage_data import is_stage
+from rllib_ext.analysis.stage_plots import stage_recipes
 from rllib_ext.analysis.tables import (
-    Table,
     age_table,
     evaluation_table,
     lane_table,
@@ -25,37 +23,10 @@ from rllib_ext.analysis.tables import (
     training_table,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class Plot:
-    """One plot of a report. ``png`` and ``svg`` are None where it could not be drawn, and ``missing`` says
-    why.
-    """
-
-    name: str
-    title: str
-    reading: str
-    csv: Path
-    png: Path | None = None
-    svg: Path | None = None
-    missing: str = ""
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    name: str
-    title: str
-    reading: str
-    draw: Callable[[RunData], Figure | None]
-    table: Callable[[RunData], Table]
-    needs: str
-
+__all__ = ["Plot", "draw_all"]
 
 _RECIPES = (
-    _Recipe(
+    Recipe(
         "reward_vs_kl",
         "Reward against KL",
         "Up is better, left is cheaper: the reward that the run bought with distance from the SFT model.",
@@ -63,7 +34,7 @@ _RECIPES = (
         evaluation_table,
         "evaluations.jsonl has no row with a reward and a KL",
     ),
-    _Recipe(
+    Recipe(
         "reward_over_updates",
         "Reward and win rate",
         "Held-out figures carry bars; the thin line is the mean reward of the training samples.",
@@ -71,7 +42,7 @@ _RECIPES = (
         reward_table,
         "neither evaluations.jsonl nor result.json holds a reward",
     ),
-    _Recipe(
+    Recipe(
         "timeline",
         "Timeline",
         "Read it downwards: two colours above each other are one round learnt while the next is made.",
@@ -79,7 +50,7 @@ _RECIPES = (
         timeline.timeline_table,
         "timeline.jsonl has no interval",
     ),
-    _Recipe(
+    Recipe(
         "idle_shares",
         "Idle shares",
         "The side that waits is the one to give less hardware; zero on both sides is a perfect balance.",
@@ -87,7 +58,7 @@ _RECIPES = (
         lambda run: lane_table(lane_use(run.timeline, run.resumed_at)),
         "neither timeline.jsonl nor result.json says who was idle",
     ),
-    _Recipe(
+    Recipe(
         "sample_ages",
         "Ages of the samples",
         "Measured for every sample: updates between the weights that wrote it and those that learn from it.",
@@ -95,7 +66,7 @@ _RECIPES = (
         age_table,
         "rounds.jsonl has no ages",
     ),
-    _Recipe(
+    Recipe(
         "loss_and_parity",
         "Loss and log-probability parity",
         "Above the bound, engine and learner do not hold the same weights or do not compute alike.",
@@ -114,16 +85,5 @@ def draw_all(run: RunData, folder: Path) -> list[Plot]:
     """
     require_matplotlib()
     folder.mkdir(parents=True, exist_ok=True)
-    return [_draw(recipe, run, folder) for recipe in _RECIPES]
-
-
-def _draw(recipe: _Recipe, run: RunData, folder: Path) -> Plot:
-    table = replace(recipe.table(run), name=recipe.name)
-    plot = Plot(recipe.name, recipe.title, recipe.reading, write_csv(table, folder))
-    figure = recipe.draw(run)
-    if figure is None:
-        for stale in (folder / f"{recipe.name}.png", folder / f"{recipe.name}.svg"):
-            stale.unlink(missing_ok=True)
-        return replace(plot, missing=recipe.needs)
-    png, svg = save_figure(figure, folder, recipe.name)
-    return replace(plot, png=png, svg=svg)
+    recipes = stage_recipes(run) if is_stage(run) else _RECIPES
+    return [recipe.make(run, folder) for recipe in recipes]

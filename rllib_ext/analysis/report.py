@@ -21,6 +21,8 @@ from rllib_ext.analysis.report_events import events_section, events_table
 from rllib_ext.analysis.report_samples import samples_section, samples_table
 from rllib_ext.analysis.report_style import CSS
 from rllib_ext.analysis.run_data import RunData, load_run
+from rllib_ext.analysis.stage_data import is_stage, load_stage
+from rllib_ext.analysis.stage_report import figures_section, rows_section, stage_lead, write_reward_report
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
@@ -37,7 +39,10 @@ def build_report(run_folder: str | Path) -> Path:
     run = load_run(run_folder)
     folder = run.folder / "report"
     plots = draw_all(run, folder)
-    write_csv(samples_table(run), folder)
+    if is_stage(run):
+        write_reward_report(load_stage(run), folder)
+    else:
+        write_csv(samples_table(run), folder)
     write_csv(events_table(run), folder)
     page, half = folder / "report.html", folder / ".report.html.tmp"
     half.write_text(render(run, plots), encoding="utf-8")
@@ -47,20 +52,10 @@ def build_report(run_folder: str | Path) -> Path:
 
 def render(run: RunData, plots: list[Plot]) -> str:
     """The page as text."""
-    head = headline(run)
-    title = f"{run.run.get('algorithm') or 'Run'} on {run.run.get('env') or 'an unnamed environment'}"
-    body = [
-        _header(run, one_line(title)),
-        section.lead(head),
-        section.headline_section(run, head),
-        _titled("What happened", section.plot_section(plots)),
-        _titled("Before and after", samples_section(run)),
-        _titled("Ages of the samples", section.ages_section(run)),
-        _titled("What went wrong and was handled", events_section(run)),
-        _titled("Every evaluation", section.evaluations_section(run)),
-        _titled("How to do it again", section.setup_section(run)),
-        _footer(run),
-    ]
+    name = run.run.get("algorithm") or run.config.get("algorithm") or "Run"
+    title = f"{name} on {run.run.get('env') or run.config.get('data') or 'an unnamed environment'}"
+    sections = _of_stage(run, plots) if is_stage(run) else _of_algorithm(run, plots)
+    body = [_header(run, one_line(title)), *sections, _footer(run)]
     metas = [
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
@@ -69,6 +64,32 @@ def render(run: RunData, plots: list[Plot]) -> str:
     ]
     head_part = tag("head", *metas, tag("title", one_line(title)), tag("style", Html(CSS)))
     return "<!doctype html>\n" + tag("html", head_part, tag("body", tag("main", *body)), lang="en") + "\n"
+
+
+def _of_stage(run: RunData, plots: list[Plot]) -> list[Html]:
+    stage = load_stage(run)
+    return [
+        stage_lead(stage),
+        _titled("Figures", figures_section(stage)),
+        _titled("What happened", section.plot_section(plots)),
+        _titled("The rows", rows_section(stage)),
+        _titled("What went wrong and was handled", events_section(run)),
+        _titled("How to do it again", section.setup_section(run)),
+    ]
+
+
+def _of_algorithm(run: RunData, plots: list[Plot]) -> list[Html]:
+    head = headline(run)
+    return [
+        section.lead(head),
+        section.headline_section(run, head),
+        _titled("What happened", section.plot_section(plots)),
+        _titled("Before and after", samples_section(run)),
+        _titled("Ages of the samples", section.ages_section(run)),
+        _titled("What went wrong and was handled", events_section(run)),
+        _titled("Every evaluation", section.evaluations_section(run)),
+        _titled("How to do it again", section.setup_section(run)),
+    ]
 
 
 def _header(run: RunData, title: str) -> Html:

@@ -13,6 +13,7 @@ from pathlib import Path
 from rllib_ext.analysis.intervals import Interval
 from rllib_ext.analysis.rows import Row, flatten, newest_branch, number, read_lines, read_object
 from rllib_ext.errors import BadData
+from rllib_ext.registry import STAGES
 
 #: The name under which results count optimizer updates; the x axis of every curve.
 UPDATES = "num_updates_lifetime"
@@ -63,11 +64,19 @@ def load_run(folder: str | Path) -> RunData:
         return read_lines(folder / name, notes)
 
     results = [flatten(row) for row in lines("result.json")]
+    config = read_object(folder / "config.json", notes)
+    common = {
+        "folder": folder,
+        "run": read_object(folder / "run.json", notes),
+        "config": config,
+        "results": newest_branch(results, "training_iteration"),
+    }
+    if (
+        config.get("algorithm") in STAGES
+    ):  # a supervised stage has no rounds, timeline, evaluations and samples
+        return RunData(**common, events=lines("events.jsonl"), notes=tuple(notes))
     return RunData(
-        folder=folder,
-        run=read_object(folder / "run.json", notes),
-        config=read_object(folder / "config.json", notes),
-        results=newest_branch(results, "training_iteration"),
+        **common,
         rounds=newest_branch(lines("rounds.jsonl"), "round"),
         timeline=_intervals(lines("timeline.jsonl"), notes),
         evaluations=newest_branch(lines("evaluations.jsonl"), "updates", ("split",)),

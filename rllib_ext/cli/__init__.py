@@ -1,4 +1,4 @@
-"""``rllib-ext``: list · train · sweep · resume · evaluate · plot · export · doctor.
+"""``rllib-ext``: list · train · sweep · resume · evaluate · relabel · plot · export · doctor.
 
 Exit codes: 0 done, 2 usage or configuration, 3 data or environment contract, 4 training failed (non-finite,
 stalled, storage), 5 interrupted but resumable. A verb's module is imported when the verb is called, so that
@@ -19,6 +19,7 @@ VERBS = {
     "sweep": "rllib_ext.cli.sweep:sweep",
     "resume": "rllib_ext.cli.train:resume",
     "evaluate": "rllib_ext.cli.evaluate:evaluate",
+    "relabel": "rllib_ext.cli.relabelling:relabel",
     "plot": "rllib_ext.cli.artefacts:plot",
     "export": "rllib_ext.cli.artefacts:export",
     "doctor": "rllib_ext.cli.artefacts:examine",

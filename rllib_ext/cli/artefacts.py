@@ -18,13 +18,20 @@ def export(options: Namespace) -> int:
     """Write a checkpoint as a model folder; the line that is printed is its path."""
     from pathlib import Path
 
-    from rllib_ext.cli.run_paths import find_checkpoint
-    from rllib_ext.cli.settings import read_settings
+    from rllib_ext.cli.run_paths import find_checkpoint, run_of
+    from rllib_ext.cli.settings import is_stage, read_settings
     from rllib_ext.llm.export import export_checkpoint
     from rllib_ext.runtime.run_folder import read_json
 
-    run, checkpoint = find_checkpoint(options.run)
-    settings = read_settings(run, read_json(run / "config.json"))
+    run = run_of(options.run)
+    config = read_json(run / "config.json")
+    if is_stage(config):
+        from rllib_ext.cli.stages import export_stage
+
+        print(export_stage(run, Path(options.to).expanduser()))
+        return 0
+    _, checkpoint = find_checkpoint(options.run)
+    settings = read_settings(run, config)
     print(export_checkpoint(checkpoint, settings.as_json(), Path(options.to).expanduser()))
     return 0
 

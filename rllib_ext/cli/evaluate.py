@@ -15,7 +15,7 @@ from typing import Any
 
 from rllib_ext.cli.run_paths import find_checkpoint
 from rllib_ext.cli.session import ray_session, running
-from rllib_ext.cli.settings import RunSettings, read_settings
+from rllib_ext.cli.settings import RunSettings, is_stage, read_settings
 from rllib_ext.errors import BadConfig
 from rllib_ext.llm import persistence
 from rllib_ext.llm.model_folder import require_pinned
@@ -29,7 +29,13 @@ _RESTORE_TIMEOUT_S = 600.0
 def evaluate(options: Namespace) -> int:
     """Print a table, or with ``--json`` one line."""
     run, path = find_checkpoint(options.run)
-    settings = read_settings(run, read_json(run / "config.json"))
+    config = read_json(run / "config.json")
+    if is_stage(config):
+        raise BadConfig(
+            f"{run} is a supervised stage, which is evaluated at its end: its figures are in {run / 'stage.json'}, and "
+            f"rllib-ext plot {run} shows them"
+        )
+    settings = read_settings(run, config)
     require_pinned(settings.values["model"], settings.values["revision"])
     if options.prompts is not None and options.prompts < 1:
         raise BadConfig(f"--prompts is {options.prompts}; it must be 1 or more")

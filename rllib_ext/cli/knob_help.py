@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from rllib_ext.cli.run_knobs import RUN_KNOBS
 from rllib_ext.llm import knobs as shared
+from rllib_ext.registry import STAGES, stage
 from rllib_ext.runtime.knobs import Knob
 
 GROUPS = {
@@ -30,6 +31,8 @@ def knob_help(algorithm: str | None) -> str:
     """Every knob that ``--set`` takes, in groups."""
     width = max(60, min(110, shutil.get_terminal_size((100, 24)).columns))
     lines = ["", "knobs, for --set KEY=VALUE:"]
+    if algorithm in STAGES:
+        return "\n".join([*lines, *_stage_groups(str(algorithm), width)])
     if algorithm is None:
         lines += ["(rllib-ext train ALGORITHM --help adds the algorithm's own)"]
     else:
@@ -37,6 +40,22 @@ def knob_help(algorithm: str | None) -> str:
     for title, table in GROUPS.items():
         lines += _group(title, table, width)
     return "\n".join(lines)
+
+
+def _stage_groups(name: str, width: int) -> Iterator[str]:
+    from rllib_ext.stages import knobs
+
+    groups = {
+        "the model": knobs.MODEL,
+        "the data": knobs.DATA,
+        "optimisation": knobs.OPTIMISATION,
+        "the run": knobs.RUN,
+    }
+    table = stage(name).knobs  # type: ignore[attr-defined]
+    shared = {key for group in groups.values() for key in group}
+    yield from _group(f"{name}'s own", {key: knob for key, knob in table.items() if key not in shared}, width)
+    for title, group in groups.items():
+        yield from _group(title, {key: table[key] for key in group}, width)
 
 
 def _own_knobs(algorithm: str) -> dict[str, Knob]:

@@ -50,8 +50,7 @@ class Launch:
             run.write_json("config.json", self._settings.as_json())
             if make_model:
                 self._say(f"making a small model from the texts of {self._settings.env}")
-                settings = self._settings
-                smoke.tiny_model(settings.env, settings.env_config, settings.values, self._folder)
+                self._make_model()
 
         return self._carry_out(prepare, from_checkpoint=False, fresh=True)
 
@@ -88,14 +87,27 @@ class Launch:
     def _session(self, run: RunFolder, interrupts: Interrupts, from_checkpoint: bool) -> bool:
         """Whether the run is done (True) or was stopped on request."""
         self._say(f"run folder: {self._folder}")
-        with ray_session(self._settings.values, self._options.address):
+        with self._place():
             interrupts.rearm()
-            with running(self._settings, self._folder) as algorithm:
+            with self._running() as algorithm:
                 if from_checkpoint:
                     self._restore(algorithm, run)
                 interrupts.started()
                 with self._live() as view:
                     return Training(algorithm, run, self._settings, interrupts, view=view).run()
+
+    def _make_model(self) -> None:
+        """The model of a smoke run that names none."""
+        settings = self._settings
+        smoke.tiny_model(settings.env, settings.env_config, settings.values, self._folder)
+
+    def _place(self) -> contextlib.AbstractContextManager[None]:
+        """Where the run takes place: a Ray session with room for it."""
+        return ray_session(self._settings.values, self._options.address)
+
+    def _running(self) -> contextlib.AbstractContextManager[Any]:
+        """What is trained, stopped at the end."""
+        return running(self._settings, self._folder)
 
     def _restore(self, algorithm: Any, run: RunFolder) -> None:
         persistence.restore(algorithm, run.checkpoints)
@@ -103,7 +115,7 @@ class Launch:
         algorithm.journal.event("run_resumed", f"from update {algorithm.counters['updates']}")
         self._say(f"resumed from update {algorithm.counters['updates']}")
 
-    def _live(self) -> contextlib.AbstractContextManager[LiveTable | None]:
+    def _live(self) -> contextlib.AbstractContextManager[Any]:
         if self._options.quiet:
             return contextlib.nullcontext()
         settings = self._settings
@@ -121,7 +133,8 @@ class Launch:
         known = next((e for e in (error, cause) if isinstance(e, RllibExtError)), None)
         code = known.exit_code if known is not None and known.exit_code in (2, 3, 4) else 4
         print(f"rllib-ext: {known}" if known else traceback.format_exc(), file=sys.stderr)
-        untouched = fresh and not (self._folder / "result.json").exists()
+        left = ("result.json", "quarantine.jsonl")  # the rows that could not be used are worth keeping
+        untouched = fresh and not any((self._folder / name).exists() for name in left)
         if untouched and isinstance(known, BadConfig | BadData | BadEnv | Untrusted):
             shutil.rmtree(self._folder, ignore_errors=True)
             return code
@@ -132,7 +145,7 @@ class Launch:
         return code
 
     def _answer(self, code: int) -> None:
-        summary = summary_of(self._settings, self._folder, code, time.monotonic() - self._began)
+        summary = self._summary(code, time.monotonic() - self._began)
         if code == Interrupted.exit_code:
             summary["resume"] = self.resume_command()
             at, total = summary["checkpoint_updates"] or 0, self._settings.values["total_updates"]
@@ -142,6 +155,9 @@ class Launch:
             print(json.dumps(summary), flush=True)
         elif not self._options.quiet:
             print(summary_text(summary), flush=True)
+
+    def _summary(self, code: int, seconds: float) -> dict[str, Any]:
+        return summary_of(self._settings, self._folder, code, seconds)
 
     def resume_command(self) -> str:
         """What to type to go on, as this very program was called."""

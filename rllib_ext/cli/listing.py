@@ -1,4 +1,4 @@
-"""``list``: the algorithms and environments that the table of names holds, and the sweeps.
+"""``list``: the algorithms, stages and environments that the table of names holds, and the sweeps.
 
 What an algorithm is comes from the first line of its package, read without importing it: that would bring
 in torch and Ray, and a list should come at once.
@@ -10,10 +10,11 @@ import ast
 import importlib.util
 import inspect
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 
 from rllib_ext.cli.sweep import sweeps
-from rllib_ext.registry import ALGORITHMS, ENVIRONMENTS, environment
+from rllib_ext.registry import ALGORITHMS, ENVIRONMENTS, STAGES, environment
 
 
 def list_names(options: Namespace) -> int:
@@ -22,7 +23,12 @@ def list_names(options: Namespace) -> int:
     from rich.table import Table
 
     console = Console()
-    tables = {"algorithms": _algorithms(), "environments": _environments(), "sweeps": list(sweeps().items())}
+    tables = {
+        "algorithms": _first_lines(ALGORITHMS),
+        "supervised stages (--set data=...)": _first_lines(STAGES),
+        "environments": _environments(),
+        "sweeps": list(sweeps().items()),
+    }
     for title, rows in ((title, rows) for title, rows in tables.items() if rows):
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for heading in ("name", "what it is", "arguments (--env-set)")[: len(rows[0])]:
@@ -34,8 +40,10 @@ def list_names(options: Namespace) -> int:
     return 0
 
 
-def _algorithms() -> list[tuple[str, str]]:
-    return [(name, _first_line(target.partition(":")[0])) for name, target in ALGORITHMS.items()]
+def _first_lines(table: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Name and what it is; a stage's own name at the head of its line is not said twice."""
+    rows = ((name, _first_line(target.partition(":")[0])) for name, target in table.items())
+    return [(name, what.removeprefix(f"The stage ``{name}``: ")) for name, what in rows]
 
 
 def _environments() -> list[tuple[str, str, str]]:

@@ -16,10 +16,11 @@ from typing import Any, NoReturn
 
 SUMMARIES = {
     "list": "the algorithms and environments that there are",
-    "train": "train an algorithm on an environment into a new run folder",
+    "train": "train an algorithm on an environment, or a supervised stage on its data, into a new run folder",
     "sweep": "run a study of tuned_configs by its name",
     "resume": "go on with a run that was interrupted",
     "evaluate": "score a run or one of its checkpoints on held-out prompts",
+    "relabel": "label comparisons anew by a gold reward: a larger reward model, or the controlled task's own",
     "plot": "draw the plots, the CSVs and the HTML report of a run",
     "export": "write a checkpoint as a model folder for AutoModelForCausalLM and vLLM",
     "doctor": "what on this machine would break a run, slow it down or expose it",
@@ -111,8 +112,9 @@ def _build() -> _Verbs:
     verbs.add("sweep").add_argument(
         "name", metavar="NAME ...", help="and what that sweep takes; none: list them"
     )
-    for name in ("resume", "evaluate", "plot", "export"):
+    for name in ("resume", "evaluate", "relabel", "plot", "export"):
         verbs.add(name)
+    _relabel(verbs.choices["relabel"])
     resume, evaluate, plot, export = (verbs.choices[n] for n in ("resume", "evaluate", "plot", "export"))
     resume.add_argument("run", metavar="RUN", help="a run folder, or its name below ./runs")
     _session(resume)
@@ -135,7 +137,7 @@ def _build() -> _Verbs:
 
 def _train(parser: Parser) -> None:
     add = parser.add_argument
-    add("algorithm", metavar="ALGORITHM", help="a name that `rllib-ext list` prints")
+    add("algorithm", metavar="ALGORITHM", help="an algorithm or a stage, as `rllib-ext list` prints it")
     add("-h", "--help", action=TrainHelp)
     add("--env", metavar="NAME", help="environment, as `rllib-ext list` prints it")
     add(
@@ -162,6 +164,39 @@ def _train(parser: Parser) -> None:
     add("--dry-run", action="store_true", help="print the resolved configuration as JSON and stop")
     add("--smoke", action="store_true", help="the whole path in about a minute on two cores, on a tiny model")
     _session(parser)
+
+
+def _relabel(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--gold", required=True, metavar="FOLDER", help="a reward model's folder or hub id, or: controlled")
+    add("--revision", metavar="COMMIT", help="of a hub model")
+    add("--data", required=True, metavar="FILE", help="comparisons, as RewardModel's data; or ControlledTLDR")
+    add(
+        "--to",
+        required=True,
+        metavar="FILE",
+        help="the new .jsonl file; FILE.json beside it holds the counts",
+    )
+    add("--split", default="all", choices=("train", "validation", "test", "all"), help="default: all rows")
+    add("--rows", type=int, metavar="N", help="at most so many rows")
+    add(
+        "--flip",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="chance that a gold label is turned round; default: 0",
+    )
+    add("--seed", type=int, default=0, help="of the flips, and of built-in data; default: 0")
+    add("--batch-size", type=int, default=64, metavar="N", help="texts a forward pass; default: 64")
+    add("--max-query-tokens", type=int, default=512, metavar="N", help="budget of a query; default: 512")
+    add(
+        "--max-bad-share",
+        type=float,
+        default=0.01,
+        metavar="P",
+        help="share of unusable rows allowed; default: 0.01",
+    )
+    add("--device", default="cpu", help="where the gold model runs; default: cpu")
 
 
 def _session(parser: Parser) -> None:

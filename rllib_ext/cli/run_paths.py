@@ -48,12 +48,20 @@ def find_run(word: str) -> Path:
     return folder
 
 
+def run_of(word: str) -> Path:
+    """The run folder that ``word`` names, directly or by one of its checkpoints."""
+    path = Path(word).expanduser()
+    if step_in(path.name) is not None and path.is_dir():
+        return find_run(str(path.resolve().parent.parent))
+    return find_run(word)
+
+
 def find_checkpoint(word: str) -> tuple[Path, Path]:
     """(run folder, checkpoint) that ``word`` names; of a run its newest checkpoint that verifies."""
     path = Path(word).expanduser()
+    run = run_of(word)
     if step_in(path.name) is not None and path.is_dir():
-        return find_run(str(path.resolve().parent.parent)), path
-    run = find_run(word)
+        return run, path
     from rllib_ext.runtime.checkpoint_reader import latest
 
     newest = latest(run / "checkpoints")

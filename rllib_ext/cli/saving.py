@@ -7,6 +7,7 @@ whose saves keep failing would lose all of its work in the end, so the third fai
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from rllib_ext.llm import persistence
@@ -41,7 +42,7 @@ class Saver:
         if self.newest == updates:
             return True
         try:
-            persistence.save(self._algorithm, self._run.checkpoints)
+            _write(self._algorithm, self._run.checkpoints)
         except StorageError as error:
             self._failures += 1
             self._algorithm.journal.event(
@@ -57,3 +58,11 @@ class Saver:
         """At the end of a run there is no next save: try until it is written or has failed too often."""
         while not self.save():
             time.sleep(RETRY_S)
+
+
+def _write(algorithm: Any, folder: Path) -> None:
+    """A supervised stage writes its own checkpoints; an RLlib algorithm's are ``persistence``'s."""
+    if hasattr(algorithm, "write_checkpoint"):
+        algorithm.write_checkpoint(folder)
+    else:
+        persistence.save(algorithm, folder)

@@ -16,7 +16,7 @@ from typing import Any
 
 from rllib_ext.cli.run_knobs import RUN_KNOBS
 from rllib_ext.errors import BadConfig, BadData, unknown_name
-from rllib_ext.registry import ENVIRONMENTS, config_class, environment
+from rllib_ext.registry import ENVIRONMENTS, STAGES, config_class, environment
 from rllib_ext.runtime.knobs import Knob
 
 NAMES = ("algorithm", "env", "env_config")
@@ -66,6 +66,12 @@ class RunSettings:
         config.training(**knobs, run_folder=str(run_folder))
         config.validate()
         return config
+
+
+def is_stage(config: Any) -> bool:
+    """Whether a ``config.json`` is that of a supervised stage."""
+    name = config.get("algorithm") if isinstance(config, dict) else None
+    return isinstance(name, str) and name in STAGES
 
 
 def knobs_of(algorithm: str) -> dict[str, Knob]:

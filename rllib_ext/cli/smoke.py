@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,41 @@ TINY: dict[str, Any] = {
     "lr": 1e-4,
 }
 TASKS, VOCABULARY, SECONDS = 512, 512, 8.0
+STAGE_TINY: dict[str, Any] = {
+    "data": "ControlledTLDR",
+    "max_rows": 256,
+    "eval_rows": 64,
+    "reference_rows": 64,
+    "batch_size": 16,
+    "max_updates": 12,
+    "report_every": 4,
+    "lr": 1e-3,
+}
+STAGE_START = "start"  # the folder, in the run's own, of the model that a smoke run of a stage begins with
 
 
 def smoke_settings() -> dict[str, Any]:
     """What a smoke run sets unless it is told otherwise; the engine is the one that is installed."""
     engine = "vllm" if importlib.util.find_spec("vllm") else "hf"
     return {**TINY, "engine": engine}
+
+
+def stage_settings(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a smoke run of a supervised stage sets unless it is told otherwise."""
+    return {name: value for name, value in STAGE_TINY.items() if name in knobs}
+
+
+def stage_model(kind: str, values: Mapping[str, Any], folder: Path) -> None:
+    """An untrained model and a tokenizer of the stage's own texts, for a smoke run of a stage."""
+    from envs.text.truncation import rough_tokens
+    from rllib_ext.llm.from_scratch import build_causal_lm, causal_lm_config, save_model, train_tokenizer
+    from rllib_ext.stages.data import StageData
+
+    rows = StageData(kind, values, rough_tokens, folder).train()[:TASKS]
+    texts = [row.prompt + (row.completion if kind == "demonstrations" else row.chosen) for row in rows]
+    tokenizer = train_tokenizer(texts, VOCABULARY)
+    shape = causal_lm_config(tokenizer, hidden=64, layers=2, heads=2, max_length=1024)
+    save_model(build_causal_lm(shape, values["seed"]), tokenizer, folder / STAGE_START)
 
 
 def tiny_model(env: str, env_config: dict[str, Any], values: dict[str, Any], folder: Path) -> str:

@@ -12,15 +12,21 @@ from rllib_ext.cli import smoke
 from rllib_ext.cli.assignments import assignments, json_values, refuse_secrets
 from rllib_ext.cli.launch import Launch
 from rllib_ext.cli.run_paths import find_run, new_run
-from rllib_ext.cli.settings import RunSettings, parsed, read_settings, resolve, rounds_between
-from rllib_ext.errors import BadConfig
-from rllib_ext.registry import ENVIRONMENTS
+from rllib_ext.cli.settings import RunSettings, is_stage, parsed, read_settings, resolve, rounds_between
+from rllib_ext.errors import BadConfig, unknown_name
+from rllib_ext.registry import ALGORITHMS, ENVIRONMENTS, STAGES
 from rllib_ext.runtime.run_folder import read_json
 
 
 def train(options: Namespace) -> int:
     """A new run, or with ``--dry-run`` what it would be."""
     refuse_secrets(options.words)
+    if options.algorithm in STAGES:
+        from rllib_ext.cli import stages
+
+        return stages.train(options)
+    if options.algorithm not in ALGORITHMS:
+        raise unknown_name("algorithm or stage", options.algorithm, [*ALGORITHMS, *STAGES])
     settings, needs_model = settings_of(options)
     folder = new_run(options.storage_path, settings.algorithm, settings.env, options.name)
     if needs_model:
@@ -41,7 +47,12 @@ def resume(options: Namespace) -> int:
     from rllib_ext.runtime.history import scan
 
     folder = find_run(options.run)
-    settings = read_settings(folder, read_json(folder / "config.json"))
+    config = read_json(folder / "config.json")
+    if is_stage(config):
+        from rllib_ext.cli import stages
+
+        return stages.resume(folder, config, options)
+    settings = read_settings(folder, config)
     saved = scan(folder / "checkpoints")
     steps = [item.manifest.step for item in saved if item.manifest is not None]
     launch = Launch(settings, folder, options)

@@ -73,13 +73,31 @@ def _stored_tensor(folder: Path, name: str) -> torch.Tensor:
     raise BadConfig(f"{str(folder)!r} holds no tensor {name!r}; save the model again")
 
 
-def pad_right(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """``(input_ids_BT, attention_mask_BT)``, as wide as the longest row; padding is id 0 under mask 0."""
-    input_ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+def pad_right(rows: Sequence[Sequence[int]], width: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """``(input_ids_BT, attention_mask_BT)``; padding is id 0 under mask 0 (N+ detail 3b).
+
+    width: columns (N+ detail 5); None: as many as the longest row has. A longer row is an error, never cut.
+    """
+    return _padded(rows, width, left=False)
+
+
+def pad_left(rows: Sequence[Sequence[int]], width: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same with the padding in front, as queries have it before generation."""
+    return _padded(rows, width, left=True)
+
+
+def _padded(
+    rows: Sequence[Sequence[int]], width: int | None, left: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    longest = max(map(len, rows))
+    if width is not None and width < longest:
+        raise BadConfig(f"a row has {longest} tokens, and batches are padded to {width}; raise that width")
+    input_ids = torch.zeros(len(rows), width or longest, dtype=torch.long)
     attention_mask = torch.zeros_like(input_ids)
     for index, row in enumerate(rows):
-        input_ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
-        attention_mask[index, : len(row)] = 1
+        start = input_ids.shape[1] - len(row) if left else 0
+        input_ids[index, start : start + len(row)] = torch.tensor(row, dtype=torch.long)
+        attention_mask[index, start : start + len(row)] = 1
     return input_ids, attention_mask
 
 
@@ -114,8 +132,14 @@ def score_rows(
 @torch.no_grad()
 def normalise(model: PreTrainedModel, references: Sequence[Sequence[int]], batch_size: int) -> float:
     """Subtract the references' mean score from the head's bias (detail 15); returns their mean after that."""
-    model.score.bias -= score_rows(model, references, batch_size=batch_size).double().mean()
+    subtract_from_bias(model, score_rows(model, references, batch_size=batch_size))
     return score_rows(model, references, batch_size=batch_size).double().mean().item()
+
+
+@torch.no_grad()
+def subtract_from_bias(model: PreTrainedModel, reference_scores: torch.Tensor) -> None:
+    """Make the references' mean score 0; the scale stays (detail 15)."""
+    model.score.bias -= reference_scores.double().mean()
 
 
 def has_score_head(model: PreTrainedModel) -> bool:

@@ -36,7 +36,8 @@ from rllib_ext.llm.supervised_rows import (
     sft_rows,
 )
 from rllib_ext.llm.supervised_settings import Training
-from rllib_ext.llm.supervised_trainer import OnLog, TrainingRun, train
+from rllib_ext.llm.supervised_trainer import TrainingRun, train
+from rllib_ext.llm.supervised_watch import OnLog
 
 __all__ = ["RewardModelReport", "SFTReport", "Training", "run_reward_model", "run_sft"]
 
@@ -86,7 +87,7 @@ def run_sft(
     eval_pairs  held-out pairs
     max_length  longest row in tokens, EOS included; None: what the model can read. Longer ones are dropped
     revision    of a hub model
-    on_log      gets step, loss, learning_rate, grad_norm (when clipped), seconds and tokens
+    on_log      gets step, loss, learning_rate, grad_norm, seconds and tokens
     training    see ``Training``; lr is required
     """
     settings = Training.of(training)

@@ -3,8 +3,7 @@
 Prompt and completion are tokenised apart and joined as ids, as at generation time, and EOS ends every
 completion (N+ details 3 and 3b). Nothing is cut: a row that is too long is left out and counted, because a
 cut completion would teach a model never to stop. Padding is on the right, id 0 under the attention mask, as
-wide as the longest row of the batch (detail 5, without its fixed width: causal models do not see what
-follows).
+wide as the longest row of the batch or as a given width (detail 5: causal models do not see what follows).
 
 A loss returns (sum, number of terms), and the caller divides: then gradient accumulation and batches of
 unequal size give exactly the mean over all terms.
@@ -33,7 +32,8 @@ Batch = dict[str, torch.Tensor]
 def sft_rows(
     pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, *, max_length: float, loss_on: str = "all"
 ) -> tuple[list[Row], int]:
-    """Rows of ``input_ids`` and ``start``, the first position that carries loss; and how many were too long.
+    """Rows of ``input_ids``, ``start`` (the first position that carries loss) and ``query_tokens``; and how many were
+    too long.
 
     The very first token is predicted from nothing and never carries loss.
     """
@@ -43,6 +43,7 @@ def sft_rows(
         {
             "input_ids": prompt + target + [tokenizer.eos_token_id],
             "start": max(1, len(prompt)) if loss_on == "completion" else 1,
+            "query_tokens": len(prompt),
         }
         for prompt, target in zip(prompts, targets, strict=True)
     ]
@@ -53,25 +54,32 @@ def sft_rows(
 def preference_rows(
     pairs: Sequence[Preference], tokenizer: PreTrainedTokenizerBase, *, max_length: float
 ) -> tuple[list[Row], int]:
-    """Rows of ``input_ids`` (prompt, chosen, EOS) and ``rejected_ids``; and how many were too long."""
+    """Rows of ``input_ids`` (prompt, chosen, EOS), ``rejected_ids``, ``query_tokens`` and ``pair`` (which of ``pairs``
+    it is); and how many were too long.
+    """
     prompts = encode_plain(tokenizer, _column(pairs, 0, 3), add_special_tokens=True)
     chosen = encode_plain(tokenizer, _column(pairs, 1, 3))
     rejected = encode_plain(tokenizer, _column(pairs, 2, 3))
     end = [tokenizer.eos_token_id]
     rows = [
-        {"input_ids": prompt + better + end, "rejected_ids": prompt + worse + end}
-        for prompt, better, worse in zip(prompts, chosen, rejected, strict=True)
+        {
+            "input_ids": prompt + better + end,
+            "rejected_ids": prompt + worse + end,
+            "query_tokens": len(prompt),
+            "pair": index,
+        }
+        for index, (prompt, better, worse) in enumerate(zip(prompts, chosen, rejected, strict=True))
     ]
     kept = [row for row in rows if max(len(row["input_ids"]), len(row["rejected_ids"])) <= max_length]
     return kept, len(rows) - len(kept)
 
 
-def collate_sft(rows: Sequence[Row]) -> Batch:
+def collate_sft(rows: Sequence[Row], width: int | None = None) -> Batch:
     """A batch: ``input_ids_BT``, ``attention_mask_BT``, ``columns_C`` (where some row carries loss),
     ``targets_BC`` (the id that a position must predict, or NO_LOSS), ``terms`` (how many do). EOS is a
-    target, padding never.
+    target, padding never. ``width``: pad to so many columns, not to the longest row.
     """
-    input_ids, attention_mask = pad_right([row["input_ids"] for row in rows])
+    input_ids, attention_mask = pad_right([row["input_ids"] for row in rows], width)
     targets = torch.full_like(input_ids, NO_LOSS)
     for index, row in enumerate(rows):
         start, end = row["start"], len(row["input_ids"])
@@ -104,10 +112,10 @@ def sft_loss(model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, torch.
     return total, batch["terms"]
 
 
-def collate_preferences(rows: Sequence[Row]) -> Batch:
+def collate_preferences(rows: Sequence[Row], width: int | None = None) -> Batch:
     """Chosen rows, then rejected rows, in one batch of twice as many rows: one forward pass (detail 10)."""
     input_ids, attention_mask = pad_right(
-        [row["input_ids"] for row in rows] + [row["rejected_ids"] for row in rows]
+        [row["input_ids"] for row in rows] + [row["rejected_ids"] for row in rows], width
     )
     return {"input_ids": input_ids, "attention_mask": attention_mask, "terms": torch.tensor(len(rows))}
 

@@ -16,6 +16,7 @@ from rllib_ext.errors import BadConfig, unknown_name
 CHOICES = {"schedule": ("cosine", "linear", "constant"), "precision": ("float32", "bfloat16", "auto")}
 POSITIVE = (
     "lr",
+    "adam_eps",
     "batch_size",
     "epochs",
     "max_steps",
@@ -43,6 +44,9 @@ class Training:
     precision     "float32"; "bfloat16": autocast over float32 weights; "auto": bfloat16 where the processor
                   multiplies in it (AVX512-BF16, AMX, accelerators), 1.7 times as fast on a CPU
     device        None: an accelerator where there is one; "cpu": the CPU
+    adam_eps      of AdamW; N+ has 1e-5
+    group_by_length  rows of like length share a batch, which saves padding; False: a plain shuffle (N+)
+    whole_batches leave an epoch's last, smaller batch out (N+: 116,722 rows are 911 updates of 128)
     seed          of the order of the data, and of a new head
     log_every     updates from one call of ``on_log`` to the next
     verbose       print what ``on_log`` gets
@@ -60,6 +64,9 @@ class Training:
     accumulation: int = 1
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     device: Literal["cpu"] | None = None
+    adam_eps: float = 1e-5
+    group_by_length: bool = True
+    whole_batches: bool = False
     seed: int = 0
     log_every: int = 10
     verbose: bool = False
