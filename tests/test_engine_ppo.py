@@ -122,7 +122,9 @@ CONTENT = {
 }
 
 
-@pytest.mark.parametrize(("settings", "gain"), [({}, 0.2), (CONTENT, 0.5)])
+@pytest.mark.parametrize(
+    ("settings", "gain"), [pytest.param({}, 0.2, marks=pytest.mark.slow), (CONTENT, 0.5)]
+)
 def test_ppo_raises_its_reward(ray_session, models, tmp_path, settings, gain):
     """On the copy language, where stopping early is the quick way up, and on a reward that silence does not help."""
     config = config_of(models, prompts_per_minibatch=32, total_updates=120, value_lr=1e-2, **settings)
@@ -133,6 +135,7 @@ def test_ppo_raises_its_reward(ray_session, models, tmp_path, settings, gain):
     assert module_metrics(results[-1])["kl_ref"] > 0.1
 
 
+@pytest.mark.slow
 def test_two_learners_step_like_one(ray_session, models, tmp_path):
     """Whitening and token means are over both shards, whatever lies in which: it is the update of one learner."""
     states, seen = {}, {}
@@ -150,6 +153,7 @@ def test_two_learners_step_like_one(ray_session, models, tmp_path):
         assert seen[0][name] == pytest.approx(seen[2][name], abs=1e-5), name
 
 
+@pytest.mark.slow
 def test_adapters_and_half_precision_run(ray_session, models, tmp_path):
     """The policy's adapters are merged for the workers, the critic trains in full; bfloat16 trains, publishes, saves."""
     pytest.importorskip("peft")

@@ -125,7 +125,9 @@ def test_a_checkpoint_is_not_gone_on_with_on_other_rows(finished: Any, start: st
     other.stop()
 
 
-@pytest.mark.parametrize("name", sorted(STAGES))
+@pytest.mark.parametrize(
+    "name", ["SFT", *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(STAGES) if name != "SFT")]
+)
 def test_kill_9_and_resume_on_the_command_line_end_with_the_same_bits(
     name: str, start: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
