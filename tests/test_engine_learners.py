@@ -13,6 +13,7 @@ def model(tmp_path_factory):
     return save_tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
+@pytest.mark.slow
 def test_two_learners_step_like_one(ray_session, model, tmp_path):
     """DDP over two learner actors gives the update of one learner on the whole batch, up to summation order.
 

@@ -48,7 +48,7 @@ def test_asynchronous_ages_are_zero_once_and_one_ever_after(ray_session, model, 
     assert before
 
 
-@pytest.mark.parametrize(("n", "t"), [(2, 1), (2, 2)])
+@pytest.mark.parametrize(("n", "t"), [pytest.param(2, 1, marks=pytest.mark.slow), (2, 2)])
 def test_ages_with_several_minibatches_and_passes(ray_session, model, tmp_path, n, t):
     """N mini-batches of T passes: a sample's age grows by one with every update of its round; the bound holds."""
     config = tiny_config(model, minibatches_per_generation=n, updates_per_minibatch=t)

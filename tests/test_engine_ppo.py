@@ -25,6 +25,7 @@ def module_metrics(result: dict[str, Any]) -> dict[str, float]:
     return result["learners"]["default_policy"]
 
 
+@pytest.mark.slow
 def test_async_with_bound_zero_is_bit_equal_to_sync(ray_session, models, tmp_path):
     """Policy and critic both; two passes, so that what is cached between them is in it."""
     states = {}
@@ -39,6 +40,7 @@ def test_async_with_bound_zero_is_bit_equal_to_sync(ray_session, models, tmp_pat
     assert equal(states["sync"], states["async"])
 
 
+@pytest.mark.slow
 def test_asynchronous_samples_are_one_update_old(ray_session, models, tmp_path):
     config = config_of(models, samples_per_prompt=2, staleness_correction="truncated")
     with running(config, tmp_path) as algorithm:
