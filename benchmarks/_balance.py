@@ -68,7 +68,7 @@ class Calibrator:
     def _learn(self, rollout: Rollout) -> float:
         algorithm = self.algorithm
         start = time.perf_counter()
-        rows = algorithm.rows_of(groups_of(rollout.episodes, list(rollout.ticket.prompts)))
+        rows = algorithm.rows_of(groups_of(rollout.played, list(rollout.ticket.prompts)))
         algorithm.minibatches += 1
         algorithm.update(algorithm._batch([row for row in rows if row is not None]))
         algorithm.publish()

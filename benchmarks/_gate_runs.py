@@ -39,9 +39,7 @@ class StampedDPO(MeteredDPO):
 
     def admit(self, rollouts: list[Rollout]) -> list[Any]:
         for rollout in rollouts:
-            for episode in rollout.episodes:
-                stamps = episode.extra_model_outputs["weights_seq_no"]
-                self.stamps += [(stamps[turn], rollout.version) for turn in range(len(stamps))]
+            self.stamps += [(item.version, rollout.version) for item in rollout.played]
         return super().admit(rollouts)
 
 

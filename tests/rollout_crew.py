@@ -128,6 +128,6 @@ def tickets(round_index: int, chunks: int = 2, split: str = "train") -> list[Tic
 
 def right(answers: list[Any], asked: list[Ticket], version: int) -> bool:
     """Every ticket's own answer, in order, made with its seed and its weights."""
-    return [answer.episodes for answer in answers] == [
+    return [answer.played for answer in answers] == [
         [(ticket.seed, index, version) for _, index in ticket.prompts] for ticket in asked
     ]

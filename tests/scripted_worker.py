@@ -61,7 +61,7 @@ class ScriptedWorker:
             worker=self.number,
             version=weights.version,
             digest=weights.digest,
-            episodes=[(ticket.seed, index, weights.version) for _, index in ticket.prompts],
+            played=[(ticket.seed, index, weights.version) for _, index in ticket.prompts],
             spans=[],
             tokens=0,
         )

@@ -1,8 +1,9 @@
-"""Episodes to padded columns: every number where a slow construction puts it, and no row torn or shifted."""
+"""Conversations to padded columns: every number where a slow construction puts it, and no row torn or shifted."""
 
 from __future__ import annotations
 
 import pickle
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from rllib_ext.llm.batch import Completion, Group, completion_of, groups_of, score_table, to_columns
 from rllib_ext.llm.conversation import Conversation, Turn
 from rllib_ext.llm.episodes import episode_of
+from rllib_ext.llm.played import Played, PlayedBatch, played
 
 quick = settings(max_examples=40, deadline=None)
 
@@ -37,9 +39,9 @@ def conversation(
     return item
 
 
-def episode(item: Conversation, version: int = 3) -> Any:
+def arrived(item: Conversation, version: int = 3) -> Played:
     """What a rollout worker makes of it, after its way through the object store."""
-    return pickle.loads(pickle.dumps(episode_of(item, version)))
+    return pickle.loads(pickle.dumps(PlayedBatch([played(item, version)])))[0]
 
 
 def some_groups(seed: int, rows: int, kept: int) -> list[Group]:
@@ -49,7 +51,7 @@ def some_groups(seed: int, rows: int, kept: int) -> list[Group]:
         prompt = ids(rng)
         scores = [None if rng.random() < 0.3 else float(rng.standard_normal()) for _ in range(kept)]
         items = [conversation(rng, 0, index, prompt, score, int(rng.integers(1, 4))) for score in scores]
-        groups += groups_of([episode(item, int(rng.integers(9))) for item in items], [(0, index)])
+        groups += groups_of([arrived(item, int(rng.integers(9))) for item in items], [(0, index)])
     return groups
 
 
@@ -109,6 +111,43 @@ def test_widths_are_those_of_this_batch_alone() -> None:
     assert to_columns([group(short, long)], multiple=1)["token_ids"].shape[2] == 17
 
 
+# ----- on the way
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray):
+        return bool(np.array_equal(one, other))
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+@quick
+@given(st.integers(0, 2**31), st.lists(st.integers(1, 4), max_size=6))
+def test_a_batch_of_conversations_arrives_as_it_was_sent(seed: int, turns: list[int]) -> None:
+    rng = np.random.default_rng(seed)
+    items = [conversation(rng, 1, i, ids(rng), rng.random(), count) for i, count in enumerate(turns)]
+    sent = PlayedBatch(played(item, 5) for item in items)
+    came = pickle.loads(pickle.dumps(sent))
+    assert type(came) is PlayedBatch and len(came) == len(sent)
+    for one, other in zip(sent, came, strict=True):
+        assert all(same(getattr(one, field.name), getattr(other, field.name)) for field in fields(Played))
+
+
+def test_an_episode_of_rllib_says_the_same() -> None:
+    rng = np.random.default_rng(5)
+    item = played(conversation(rng, 2, 7, ids(rng), 0.25, turns=3), version=9)
+    episode = episode_of(item)
+    assert len(episode) == 3 and episode.is_terminated and episode.get_return() == 0.25
+    said = episode.infos[-1]
+    assert (said["epoch"], said["index"], said["score"], said["unscored"]) == (2, 7, 0.25, None)
+    outputs = episode.extra_model_outputs
+    names = {"observation_ids": item.observation_ids, "token_ids": item.token_ids, "action_logp": item.logps}
+    for name, arrays in names.items():
+        assert all(np.array_equal(outputs[name][turn], arrays[turn]) for turn in range(3)), name
+    assert list(outputs["weights_seq_no"]) == [9] * 3 and list(outputs["finished"]) == list(item.finished)
+
+
 # ----- completions
 
 
@@ -117,7 +156,7 @@ def test_widths_are_those_of_this_batch_alone() -> None:
 def test_later_turns_are_in_the_sequence_and_only_answers_are_sampled(seed: int, turns: int) -> None:
     rng = np.random.default_rng(seed)
     item = conversation(rng, 0, 0, ids(rng), 0.5, turns)
-    prompt, completion = completion_of(episode(item))
+    prompt, completion = completion_of(arrived(item))
     assert np.array_equal(prompt, item.turns[0].observation_ids)
     assert [*prompt, *completion.ids] == item.sequence()[: -len(item.pending_ids)]
     sampled = completion.sampled.astype(bool)
@@ -131,7 +170,7 @@ def test_later_turns_are_in_the_sequence_and_only_answers_are_sampled(seed: int,
 def test_an_absent_score_stays_absent_and_zero_stays_zero() -> None:
     rng = np.random.default_rng(0)
     for score in (None, 0.0):
-        assert completion_of(episode(conversation(rng, 0, 0, ids(rng), score)))[1].score == score
+        assert completion_of(arrived(conversation(rng, 0, 0, ids(rng), score)))[1].score == score
 
 
 # ----- groups
@@ -141,7 +180,7 @@ def test_groups_come_in_the_order_of_the_prompts_with_their_samples_in_order() -
     rng = np.random.default_rng(1)
     prompts = [(0, 4), (0, 1), (0, 7), (0, 3)]
     items = {i: [conversation(rng, 0, i, ids(rng), float(k)) for k in range(3)] for _, i in prompts}
-    scrambled = [episode(item, version=i) for i in (1, 3, 4) for item in items[i]]  # of 7 nothing came back
+    scrambled = [arrived(item, version=i) for i in (1, 3, 4) for item in items[i]]  # of 7 nothing came back
     groups = groups_of(scrambled, prompts)
     assert [group.prompt for group in groups] == [(0, 4), (0, 1), (0, 3)]
     assert [group.version for group in groups] == [4, 1, 3]
@@ -158,7 +197,7 @@ def test_a_round_that_reaches_into_the_next_epoch_keeps_the_epochs_apart() -> No
     rng = np.random.default_rng(2)
     prompt = ids(rng)
     items = [conversation(rng, epoch, 5, prompt, float(epoch)) for epoch in (0, 0, 1)]
-    groups = groups_of([episode(item) for item in items], [(0, 5), (1, 5)])
+    groups = groups_of([arrived(item) for item in items], [(0, 5), (1, 5)])
     assert [len(group.completions) for group in groups] == [2, 1]
     assert [{c.score for c in group.completions} for group in groups] == [{0.0}, {1.0}]
 

@@ -23,7 +23,7 @@ def rollout(completions: int, unscored: int = 0, refused: int = 0, round_index: 
         worker=1,
         version=2,
         digest="",
-        episodes=[object()] * completions,
+        played=[object()] * completions,
         spans=[("publish", 1.0, 2.0), ("generate", 2.0, 3.0)],
         tokens=0,
         refused={index: "longer than max_prompt_tokens=8" for index in range(refused)},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -29,15 +31,18 @@ def crew(ray_session: ModuleType, tmp_path: Path) -> Iterator[Crew]:
     Crew.veterans = veterans
 
 
-def play_until(condition: Callable[[], bool], pool: RolloutPool, begin: int = 0, most: int = 400) -> int:
+def play_until(condition: Callable[[], bool], pool: RolloutPool, begin: int = 0) -> int:
     """Rounds of three chunks until the condition holds; returns the number of the next round."""
-    for number in range(begin, begin + most):
+    deadline = time.monotonic() + 90.0  # a new actor takes seconds, on a busy machine many
+    for number in itertools.count(begin):
         asked = tickets(number, chunks=3)
         pool.submit(asked, weights(number))
         assert right(pool.collect(asked), asked, number)
         if condition():
             return number + 1
-    raise AssertionError("it did not happen within the rounds")
+        if time.monotonic() > deadline:
+            break
+    raise AssertionError(f"it did not happen within 90 s, {number - begin} rounds")
 
 
 # ----- who is asked for

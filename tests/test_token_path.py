@@ -16,8 +16,8 @@ from envs.text import CallableReward, Task, TextEnv
 from rllib_ext.llm.batch import groups_of, to_columns
 from rllib_ext.llm.conversation import open_conversations, play
 from rllib_ext.llm.engine import Sampling
-from rllib_ext.llm.episodes import episode_of
 from rllib_ext.llm.from_scratch import train_tokenizer
+from rllib_ext.llm.played import played
 from rllib_ext.llm.prompting import Prompting
 from rllib_ext.llm.scoring import score
 
@@ -68,8 +68,8 @@ def test_ids_and_logps_arrive_bit_for_bit(chat: bool) -> None:
     conversations, refused = open_conversations(env.spawn, prompting, [(0, 0)], 2)
     play(conversations, engine, prompting, Sampling(1.0, 30, 2, 0, (EOS,)), TURNS)
     assert refused == score(conversations) == {}
-    episodes = [episode_of(item, 4) for item in conversations]
-    columns = to_columns(groups_of(episodes, [(0, 0)]))
+    items = [played(item, 4) for item in conversations]
+    columns = to_columns(groups_of(items, [(0, 0)]))
 
     asked = [prompts for prompts, _ in engine.calls]
     heard = poisoned.real("tell me more")["input_ids"] + [EOS] * chat

@@ -80,6 +80,7 @@ def read_comparisons(
 def _recipe(source: Source, count_tokens: CountTokens, budget: int) -> Recipe[Comparison]:
     present = source_columns(source)
     if present is None or set(HUB_COLUMNS) <= set(present):
+        columns: tuple[Column, ...]
         columns = (Column("info", _info), Column("summaries", _summaries), Column("choice", _choice))
         columns += (_optional("batch", _label), _optional("split", _label), _optional("extra", _confidence))
         return Recipe(columns, ("info",), partial(_from_hub, count_tokens=count_tokens, budget=budget))
@@ -163,9 +164,9 @@ def _summaries(value: object) -> tuple[list[tuple[str, str | None]], list[str]]:
 
 
 def _choice(value: object) -> tuple[int, list[str]]:
-    if isinstance(value, bool) or value not in (0, 1):
-        raise Unusable("is neither 0 nor 1")
-    return int(value), []  # type: ignore[call-overload]
+    if isinstance(value, int | float) and not isinstance(value, bool) and value in (0, 1):
+        return int(value), []
+    raise Unusable("is neither 0 nor 1")
 
 
 def _label(value: object) -> tuple[str | None, list[str]]:

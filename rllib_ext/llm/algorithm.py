@@ -133,8 +133,8 @@ class LLMAlgorithm(Algorithm):
     def admit(self, rollouts: list[Rollout]) -> list[Group]:
         """Groups of the round, without those that a fault has aged beyond the bound (they are counted)."""
         self.journal.failures(rollouts, self.config.max_unscored_share)
-        episodes = [episode for rollout in rollouts for episode in rollout.episodes]
-        groups = groups_of(episodes, self.ledger.prompts(self.round))
+        items = [item for rollout in rollouts for item in rollout.played]
+        groups = groups_of(items, self.ledger.prompts(self.round))
         last = self.counters["updates"] + self.config.updates_per_round - 1
         fresh = [g for g in groups if staleness.age(last, g.version) <= self.config.staleness_bound]
         self.counters["dropped_stale"] += len(groups) - len(fresh)

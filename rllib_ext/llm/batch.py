@@ -1,4 +1,4 @@
-"""Episodes to padded arrays. One row is one prompt's group of completions, so that a row is never torn apart.
+"""Conversations to padded arrays. One row is one prompt's group of completions, so that a row is never torn apart.
 
 Columns (R rows, K completions kept a row, P prompt width, T completion width, widths of this batch alone):
   prompt_ids, prompt_mask  (R, P)     int64, left-padded: all completions start at the same column
@@ -14,16 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from rllib_ext.llm.played import Played
 
 _PAD = 0  # masked everywhere, so any id of the vocabulary serves
 
 
 @dataclass(frozen=True)
 class Completion:
-    """One episode's tokens after the prompt. ids, logps, sampled: (T,). score None: unscored."""
+    """One conversation's tokens after the prompt. ids, logps, sampled: (T,). score None: unscored."""
 
     ids: np.ndarray
     logps: np.ndarray
@@ -46,11 +47,9 @@ class Group:
         return Group(self.prompt, self.prompt_ids, tuple(self.completions[i] for i in which), self.version)
 
 
-def completion_of(episode: Any) -> tuple[np.ndarray, Completion]:
-    """(prompt ids, completion) of a finished episode; what the environment said later is in it, unsampled."""
-    outputs = episode.extra_model_outputs
-    observed, tokens = outputs["observation_ids"], outputs["token_ids"]
-    logps, finished = outputs["action_logp"], outputs["finished"]
+def completion_of(item: Played) -> tuple[np.ndarray, Completion]:
+    """(prompt ids, completion) of a conversation; what the environment said later is in it, unsampled."""
+    observed, tokens, logps = item.observation_ids, item.token_ids, item.logps
     ids, values, sampled = [], [], []
     for turn in range(len(tokens)):
         if turn > 0:
@@ -60,33 +59,26 @@ def completion_of(episode: Any) -> tuple[np.ndarray, Completion]:
         ids.append(tokens[turn])
         values.append(logps[turn])
         sampled.append(np.ones(len(tokens[turn]), np.float32))
-    score = episode.infos[-1]["score"]
-    completion = Completion(
-        np.concatenate(ids),
-        np.concatenate(values),
-        np.concatenate(sampled),
-        score,
-        bool(finished[len(tokens) - 1]),
-    )
+    joined = (np.concatenate(ids), np.concatenate(values), np.concatenate(sampled))
+    completion = Completion(*joined, item.score, bool(item.finished[-1]))
     return observed[0], completion
 
 
-def groups_of(episodes: Sequence[Any], prompts: Sequence[tuple[int, int]]) -> list[Group]:
-    """Group a round's episodes by prompt, in the order of ``prompts``.
+def groups_of(items: Sequence[Played], prompts: Sequence[tuple[int, int]]) -> list[Group]:
+    """Group a round's conversations by prompt, in the order of ``prompts``.
 
     By epoch and index: a round that reaches into the next epoch may hold an index twice. A prompt without
-    episodes has no group.
+    conversations has no group.
     """
-    members: dict[tuple[int, int], list[Any]] = {}
-    for episode in episodes:
-        info = episode.infos[-1]
-        members.setdefault((info["epoch"], info["index"]), []).append(episode)
+    members: dict[tuple[int, int], list[Played]] = {}
+    for item in items:
+        members.setdefault((item.epoch, item.index), []).append(item)
     groups = []
     for prompt in prompts:
         if prompt in members:
-            parts = [completion_of(episode) for episode in members[prompt]]
-            version = int(members[prompt][0].extra_model_outputs["weights_seq_no"][0])
-            groups.append(Group(prompt, parts[0][0], tuple(part[1] for part in parts), version))
+            parts = [completion_of(item) for item in members[prompt]]
+            completions = tuple(part[1] for part in parts)
+            groups.append(Group(prompt, parts[0][0], completions, members[prompt][0].version))
     return groups
 
 

@@ -1,9 +1,9 @@
 """The rollout worker: one generation engine, many text environments, behind RLlib's EnvRunner interface.
 
 ``rollout(ticket, weights)`` is what the package's own driver calls: it loads the named weights version if the worker
-does not serve it yet, plays the ticket's prompts and returns RLlib SingleAgentEpisodes. ``sample()`` is the same
-behind RLlib's usual signature. The engine starts in a thread of its own while the learner is being built, and every
-call to it is made from that thread.
+does not serve it yet, plays the ticket's prompts and returns them as plain data. ``sample()`` is the same behind
+RLlib's usual signature, as RLlib SingleAgentEpisodes. The engine starts in a thread of its own while the learner is
+being built, and every call to it is made from that thread.
 
 Extra model outputs of an episode, one entry a turn: ``observation_ids`` (what the environment added), ``token_ids``
 (what was sampled, never re-tokenised), ``action_logp`` (of the tempered policy, one number a token),
@@ -35,6 +35,7 @@ from rllib_ext.llm.engine import Engine, EngineDead, Sampling
 from rllib_ext.llm.engine_start import start_engine
 from rllib_ext.llm.environments import HELD_OUT_SEEDS, make_environment, of_split
 from rllib_ext.llm.episodes import ReferenceScores, episode_of
+from rllib_ext.llm.played import PlayedBatch, played
 from rllib_ext.llm.prompting import prompting_of
 from rllib_ext.llm.requests import Rollout, Ticket, WorkerFacts
 from rllib_ext.llm.reward_worker import RemoteReward, reward_of
@@ -142,7 +143,7 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
             worker=self.worker_index or 0,
             version=self.version,
             digest=self.digest,
-            episodes=[episode_of(item, self.version) for item in usable],
+            played=PlayedBatch(played(item, self.version) for item in usable),
             spans=spans,
             tokens=sum(len(turn.token_ids) for item in usable for turn in item.turns),
             refused=refused
@@ -217,7 +218,7 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
             seed=int(draws.integers(2**31)),
         )
         serving = PublishedWeights(self.version, self.digest, [])
-        episodes = self.rollout(ticket, serving).episodes
+        episodes = [episode_of(item) for item in self.rollout(ticket, serving).played]
         self.num_env_steps_sampled_lifetime += sum(map(len, episodes))
         return episodes
 

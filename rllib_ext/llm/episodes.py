@@ -8,26 +8,28 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 
 from envs.text import Sample
 from rllib_ext.llm.conversation import Conversation
+from rllib_ext.llm.played import Played
 
 
-def episode_of(item: Conversation, version: int) -> SingleAgentEpisode:
+def episode_of(item: Played) -> SingleAgentEpisode:
     """One step a turn. The score is the last step's reward (NaN: unscored); ``llm/env_runner.py`` lists the outputs."""
-    rewards = [0.0] * (len(item.turns) - 1) + [float("nan") if item.score is None else item.score]
+    turns = len(item.texts)
+    rewards = [0.0] * (turns - 1) + [float("nan") if item.score is None else item.score]
     identity = {"epoch": item.epoch, "index": item.index}
     info = {**item.info, **identity, "score": item.score, "unscored": item.unscored}
     return SingleAgentEpisode(
-        observations=[*(turn.observation for turn in item.turns), item.final_observation],
-        actions=[turn.text for turn in item.turns],
+        observations=list(item.observations),
+        actions=list(item.texts),
         rewards=rewards,
-        infos=[{} for _ in item.turns] + [info],
+        infos=[*({} for _ in range(turns)), info],
         terminated=not item.truncated,
         truncated=item.truncated,
         extra_model_outputs={
-            "observation_ids": [turn.observation_ids for turn in item.turns],
-            "token_ids": [turn.token_ids for turn in item.turns],
-            "action_logp": [turn.logps for turn in item.turns],
-            "weights_seq_no": [version] * len(item.turns),
-            "finished": [turn.finished for turn in item.turns],
+            "observation_ids": list(item.observation_ids),
+            "token_ids": list(item.token_ids),
+            "action_logp": list(item.logps),
+            "weights_seq_no": [item.version] * turns,
+            "finished": list(item.finished),
         },
         len_lookback_buffer=0,
     )

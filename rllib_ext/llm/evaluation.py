@@ -16,6 +16,7 @@ import numpy as np
 
 from rllib_ext.llm import publishing
 from rllib_ext.llm.batch import completion_of, groups_of, to_columns
+from rllib_ext.llm.played import Played
 from rllib_ext.llm.requests import Rollout, Ticket
 
 
@@ -55,8 +56,8 @@ class Evaluation:
         algorithm.pool.submit(tickets, algorithm.publish())
         rollouts = algorithm.pool.collect(tickets)
         algorithm.journal.spans(rollouts)
-        episodes = [episode for rollout in rollouts for episode in rollout.episodes]
-        results = {**self._scores(episodes), **self._divergence(rollouts, episodes)}
+        items = [item for rollout in rollouts for item in rollout.played]
+        results = {**self._scores(items), **self._divergence(rollouts, items)}
         record = {
             "iteration": algorithm.iteration,
             "updates": algorithm.counters["updates"],
@@ -64,37 +65,36 @@ class Evaluation:
             **results,
         }
         algorithm.journal.folder.append_jsonl("evaluations", record)
-        self._write_samples(episodes)
+        self._write_samples(items)
         return {**results, "env_runners": {"episode_return_mean": results["reward_mean"]}}
 
-    def _scores(self, episodes: list[Any]) -> dict[str, Any]:
-        infos = [episode.infos[-1] for episode in episodes]
-        scored = [info for info in infos if info["score"] is not None]
+    def _scores(self, items: list[Played]) -> dict[str, Any]:
+        scored = [item for item in items if item.score is not None]
         if not self.initial_scores:
-            self.initial_scores = {info["index"]: info["score"] for info in scored}
-        values = np.array([info["score"] for info in scored], dtype=np.float64)
+            self.initial_scores = {item.index: item.score for item in scored}
+        values = np.array([item.score for item in scored], dtype=np.float64)
         return {
             "reward_mean": float(values.mean()) if values.size else float("nan"),
             "reward_se": float(values.std(ddof=1) / np.sqrt(values.size))
             if values.size > 1
             else float("nan"),
             "n": int(values.size),
-            "unscored": len(infos) - int(values.size),
+            "unscored": len(items) - int(values.size),
             **self._win_rate(scored),
         }
 
-    def _win_rate(self, scored: list[dict[str, Any]]) -> dict[str, Any]:
-        compared = [info for info in scored if info.get("reference_score") is not None]
+    def _win_rate(self, scored: list[Played]) -> dict[str, Any]:
+        compared = [item for item in scored if item.info.get("reference_score") is not None]
         if compared:
-            wins = [info["score"] > info["reference_score"] for info in compared]
+            wins = [item.score > item.info["reference_score"] for item in compared]
             return {"win_rate": float(np.mean(wins)), "win_rate_against": "reference"}
-        pairs = [(info["score"], self.initial_scores.get(info["index"])) for info in scored]
+        pairs = [(item.score, self.initial_scores.get(item.index)) for item in scored]
         wins = [0.5 * ((new > old) + (new >= old)) for new, old in pairs if old is not None]
         return {"win_rate": float(np.mean(wins)) if wins else 0.5, "win_rate_against": "initial policy"}
 
-    def _divergence(self, rollouts: list[Rollout], episodes: list[Any]) -> dict[str, float]:
+    def _divergence(self, rollouts: list[Rollout], items: list[Played]) -> dict[str, float]:
         prompts = [prompt for rollout in rollouts for prompt in rollout.ticket.prompts]
-        groups = groups_of(episodes, prompts)
+        groups = groups_of(items, prompts)
         if not groups:
             return {}
         columns = to_columns(groups)
@@ -105,23 +105,22 @@ class Evaluation:
             "kl_ref": float(values["kl"].mean()),
             "ppl_completion": float(values["ppl_completion"].mean()),
             "ppl_diluted": float(values["ppl_diluted"].mean()),
-            "completion_tokens": float(np.mean([len(completion_of(e)[1].ids) for e in episodes])),
+            "completion_tokens": float(np.mean([len(completion_of(item)[1].ids) for item in items])),
         }
 
-    def _write_samples(self, episodes: list[Any]) -> None:
+    def _write_samples(self, items: list[Played]) -> None:
         algorithm = self._algorithm
-        for episode in episodes[: algorithm.config.evaluation_samples_logged]:
-            info = episode.infos[-1]
+        for item in items[: algorithm.config.evaluation_samples_logged]:
             algorithm.journal.folder.append_jsonl(
                 "samples",
                 {
                     "updates": algorithm.counters["updates"],
                     "split": algorithm.config.evaluation_split,
-                    "id": str(info.get("id", info["index"])),
-                    "prompt": _as_text(episode.observations[0]),
-                    "completion": "\n".join(map(str, episode.actions)),
-                    "reference": info.get("reference"),
-                    "reward": info["score"],
+                    "id": str(item.info.get("id", item.index)),
+                    "prompt": _as_text(item.observations[0]),
+                    "completion": "\n".join(item.texts),
+                    "reference": item.info.get("reference"),
+                    "reward": item.score,
                 },
             )
 

@@ -71,7 +71,7 @@ class Journal:
                     self.event("reward_failure", traceback)
             for index, why in rollout.refused.items():
                 self.event("prompt_refused", f"prompt {index}: {why}")
-        total = sum(len(rollout.episodes) for rollout in rollouts)
+        total = sum(len(rollout.played) for rollout in rollouts)
         for reason, count in reasons.items():
             self.event("unscored", f"{count} of {total} completions: {reason}")
         if total and sum(reasons.values()) > limit * total:

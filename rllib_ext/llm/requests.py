@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+
+from rllib_ext.llm.played import Played
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Ticket:
 class Rollout:
     """A worker's answer to a ticket.
 
-    episodes: RLlib SingleAgentEpisodes, in the order of the prompts, the samples of a prompt side by side.
+    played: the finished conversations, in the order of the prompts, the samples of a prompt side by side.
     version, digest: of the weights that generated them. spans: (role, start, end) in Unix seconds. refused:
     prompt index -> why nothing was generated. failures: reason -> count of completions without a score.
     """
@@ -45,7 +46,7 @@ class Rollout:
     worker: int
     version: int
     digest: str
-    episodes: list[Any]
+    played: list[Played]
     spans: list[tuple[str, float, float]]
     tokens: int
     refused: dict[int, str] = field(default_factory=dict)
