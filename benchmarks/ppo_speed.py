@@ -7,26 +7,28 @@ beforehand:
 
     ours       mode="async": the engine has a thread of its own; the learner has one or two (the faster)
     ours sync  mode="sync": both phases one after the other with both cores, so that overlap has no part in it
-    TRL        RLOOTrainer without gradient checkpointing; one or two threads (the faster). It has no critic: it trains
-               half of the parameters that the other sides train
+    TRL        RLOOTrainer with the settings that the comparison fixes and otherwise its own defaults; both cores. Its
+               default gradient_checkpointing=True also switches the key-value cache of generation off
+    TRL tuned  the same with gradient_checkpointing=False, which gives it the cache back; one or two threads (the faster).
+               RLOO has no critic: it trains half of the parameters that the other sides train
     plain      the straightforward PPO loop of ``_plain_ppo.py``; one or two threads (the faster)
 
     ratio                completions per second, the faster of ours over TRL: the median over pairs, with a bootstrap 95 %
                          interval; ratio_of says which
-    ratio_async, _sync   each of ours over TRL
+    ratio_trl_tuned      the same over TRL tuned; ratio_async_trl_tuned, ratio_sync_trl_tuned: each of ours over it
     ratio_plain          the faster of ours over the plain loop, with its interval
-    updates_per_s        of the faster of ours; plain_updates_per_s, trl_updates_per_s
+    updates_per_s        of the faster of ours; plain_updates_per_s, trl_updates_per_s, trl_tuned_updates_per_s
 
 Validity. As in vs_trl: a sample is one turn, invalid ones are counted and left out unless fewer than 3 pairs are valid.
 Profiles of the driver and of the engine's thread (cProfile) go into the .txt file.
 
-    python -m benchmarks.ppo_speed [--quick] [--pairs 5] [--rounds 3] [--prompt-tokens 64] [--passes 1]
+    python -m benchmarks.ppo_speed [--quick] [--pairs 4] [--rounds 2] [--prompt-tokens 64] [--passes 1]
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks._session import quiet_process
@@ -85,11 +87,11 @@ def ours(name: str, mode: str, work: Work, threads: int) -> OursSide:
     return OursSide(Side(name, config.build_algo(), threads), work.completions)
 
 
-def peers(work: Work) -> list[PeerSide]:
-    """TRL and the plain loop."""
+def peers(work: Work) -> tuple[PeerSide, PeerSide, PeerSide]:
+    """TRL as it comes, TRL tuned and the plain loop."""
     prompts = tuple(word_prompts(COUNT, tokens=work.prompt_tokens, vocabulary=VOCABULARY))
     cores = available_cores()
-    rloo = RLOOSettings(
+    tuned = RLOOSettings(
         model=work.model, prompts=prompts, batch=work.completions, max_new_tokens=NEW_TOKENS,
         max_length=work.prompt_tokens + NEW_TOKENS, lr=LR, beta=KL, temperature=TEMPERATURE,
         gradient_checkpointing=False, samples=SAMPLES, passes=work.passes,
@@ -99,10 +101,12 @@ def peers(work: Work) -> list[PeerSide]:
         max_prompt_tokens=work.prompt_tokens, max_new_tokens=NEW_TOKENS, passes=work.passes, lr=LR,
         temperature=TEMPERATURE,
     )  # fmt: skip
-    return [
-        PeerSide("TRL", start_rloo(rloo, worth, cores), work.completions, cores),
+    default = replace(tuned, gradient_checkpointing=True)
+    return (
+        PeerSide("TRL", start_rloo(default, worth, cores), work.completions, cores, slow=True),
+        PeerSide("TRL tuned", start_rloo(tuned, worth, cores), work.completions, cores),
         PeerSide("plain", start_plain(plain, worth, cores), work.completions, cores),
-    ]
+    )
 
 
 def tune(overlapped: OursSide, others: list[PeerSide]) -> None:
@@ -127,16 +131,18 @@ def measure(options: Any) -> tuple[list[Any], dict[str, Any], str]:
     quick, cores = options.quick, available_cores()
     model = words_model(vocabulary=VOCABULARY, max_length=options.prompt_tokens + NEW_TOKENS + 8, **SHAPE)
     work = Work(model, QUICK_PROMPTS if quick else PROMPTS, options.prompt_tokens, options.passes)
-    note("starting two engines and two peers")
+    note("starting two engines and three peers")
     overlapped, plain_sync = ours("ours", "async", work, 1), ours("ours sync", "sync", work, cores)
     try:
-        others = peers(work)
+        default, *others = peers(work)
         for side in (overlapped, plain_sync):
             side.side.algorithm.iterate()
         tune(overlapped, others)
         pairs, rounds = (1, 1) if quick else (options.pairs, options.rounds)
-        note(f"{pairs} times {rounds} rounds of ours, ours sync, TRL and the plain loop")
-        turns = take_turns([overlapped, plain_sync, *others], pairs, rounds)
+        note(
+            f"{pairs} times {rounds} rounds of ours, ours sync, TRL tuned and the plain loop, and one of TRL as it comes"
+        )
+        turns = take_turns([overlapped, plain_sync, default, *others], pairs, rounds)
         profiles = {
             "ours, driver": overlapped.profile(),
             "ours, engine's thread": plain_sync.worker_profile(),
@@ -145,7 +151,7 @@ def measure(options: Any) -> tuple[list[Any], dict[str, Any], str]:
         for side in (overlapped, plain_sync):
             side.side.algorithm.stop()
     threads = {"ours": [1, overlapped.side.learner_threads], "ours sync": [cores] * 2}
-    threads |= {peer.name: [peer.threads] * 2 for peer in others}
+    threads |= {peer.name: [peer.threads] * 2 for peer in (default, *others)}
     text = "\n".join(f"===== {name}\n{profile}" for name, profile in profiles.items())
     return turns, {"threads_generate_learn": threads, **vars(work), "shape": SHAPE}, text
 
@@ -155,14 +161,18 @@ def headline_of(turns: list[Any], passes: int) -> dict[str, Any]:
     rate = {name: side["completions_per_s"] for name, side in sides.items()}
     best = max(("ours", "ours sync"), key=rate.__getitem__)
     ratio, interval, valid = compare(turns, best, "TRL")
+    tuned, tuned_interval, _ = compare(turns, best, "TRL tuned")
     plain_ratio, plain_interval, _ = compare(turns, best, "plain")
+    named = {"": best, "trl_": "TRL", "trl_tuned_": "TRL tuned", "plain_": "plain"}
     updates = {name: passes / side["round_s"] for name, side in sides.items()}
     return {
         "ratio": ratio, "ratio_interval": interval, "ratio_of": best,
-        "ratio_async": compare(turns, "ours", "TRL")[0], "ratio_sync": compare(turns, "ours sync", "TRL")[0],
+        "ratio_trl_tuned": tuned, "ratio_trl_tuned_interval": tuned_interval,
+        "ratio_async_trl_tuned": compare(turns, "ours", "TRL tuned")[0],
+        "ratio_sync_trl_tuned": compare(turns, "ours sync", "TRL tuned")[0],
         "ratio_plain": plain_ratio, "ratio_plain_interval": plain_interval,
-        "updates_per_s": updates[best], "trl_updates_per_s": updates["TRL"], "plain_updates_per_s": updates["plain"],
-        "completions_per_s": rate[best], "trl_completions_per_s": rate["TRL"], "plain_completions_per_s": rate["plain"],
+        **{f"{name}updates_per_s": updates[side] for name, side in named.items()},
+        **{f"{name}completions_per_s": rate[side] for name, side in named.items()},
         "generate_s": sides["ours"]["generate_s"], "learn_s": sides["ours"]["learn_s"], "passes": passes,
         "valid_samples": sum(not turn.invalid for turn in turns),
         "invalid_samples": sum(bool(turn.invalid) for turn in turns),
@@ -171,7 +181,7 @@ def headline_of(turns: list[Any], passes: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    options = arguments(__doc__, pairs=5, rounds=3, prompt_tokens=64, passes=1).parse_args()
+    options = arguments(__doc__, pairs=4, rounds=2, prompt_tokens=64, passes=1).parse_args()
     results = Results("ppo_speed", options)
     with ray_session():
         turns, configuration, profiles = measure(options)
