@@ -35,6 +35,13 @@ def test_linear_in_closed_form(total: int, lr: float, data: st.DataObject) -> No
     assert max(values) == pytest.approx(lr)
 
 
+def test_stepped_by_round_as_in_the_published_code() -> None:
+    """Four rounds of 64 updates run at 75, 50, 25 and 0 percent; at N = 1 the two ways differ by one step."""
+    stale = rates(256, lr_schedule="linear_by_round", updates_per_round=64)
+    assert [stale[64 * i : 64 * (i + 1)] for i in range(4)] == [[r] * 64 for r in (0.75, 0.5, 0.25, 0.0)]
+    assert rates(256, lr_schedule="linear_by_round", updates_per_round=1) == [*rates(256)[1:], 0.0]
+
+
 def test_after_the_end_nothing_moves() -> None:
     config = SimpleNamespace(lr=0.1, lr_schedule="linear", warmup_updates=0, total_updates=10)
     assert learning_rate(10, config) == learning_rate(1000, config) == 0.0

@@ -121,8 +121,9 @@ OPTIMISATION = {
     "lr_schedule": Knob(
         "linear",
         str,
-        "'linear' to zero over total_updates, stepped once an update, or 'constant'.",
-        choices=("linear", "constant"),
+        "'linear' to zero over total_updates, stepped once an update, or 'constant'. 'linear_by_round' is stepped once a "
+        "generation round, before it, as the published code of asynchronous RLHF does: for comparisons.",
+        choices=("linear", "constant", "linear_by_round"),
     ),
     "warmup_updates": Knob(
         0, int, "Updates over which the learning rate rises linearly from zero.", 0, 1_000_000
