@@ -61,7 +61,7 @@ class Sweep:
                 f"stop={wrong[0]!r} of the sweep {self.name!r} does not measure progress (an iteration that sampled "
                 f"nothing counts as one); use one of {', '.join(STOP_KEYS)}"
             )
-        if not self.name or Path(self.name).name != self.name:
+        if self.name in ("", ".", "..") or Path(self.name).name != self.name:
             raise BadConfig(f"name={self.name!r} of a sweep must be a plain folder name")
 
     @property
