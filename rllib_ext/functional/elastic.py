@@ -121,7 +121,7 @@ class Elastic:
         if elastic.tick("iteration", weights): elastic.reset(weights)
 
     ``weights`` are the live tensors each time. At one tick the average comes first, then the reset, as in the released
-    code. With the variant "none" no tensor is held and nothing is ever due.
+    code. With the variant "none" nothing is ever due, and no tensor is held but the initial ones where ``keep_init`` is.
     """
 
     def __init__(
@@ -130,11 +130,13 @@ class Elastic:
         online: Mapping[str, Tensor],
         verbatim: Collection[str] = (),
         critic: Mapping[str, Tensor] | None = None,
+        *,
+        keep_init: bool = False,
     ) -> None:
         self.settings = settings
         self.verbatim = frozenset(verbatim)
         holds = settings.keeps_average
-        self.init: State = snapshot(online) if holds else {}
+        self.init: State = snapshot(online) if holds or keep_init else {}
         self.ema: State = snapshot(online, widen=True) if holds else {}
         self.critic_init: State = snapshot(critic) if critic is not None and settings.reset_critic else {}
         self.counts: dict[str, int] = dict.fromkeys(
@@ -174,6 +176,8 @@ class Elastic:
 
     def tick(self, unit: str, online: Mapping[str, Tensor], amount: int = 1) -> bool:
         """Count ``amount`` of ``unit``, average if that completes an EMA tick, and say whether a reset is due.
+
+        ``online`` is read for the unit of the average only.
 
         Several EMA ticks in one call see the same weights: ema <- eta^n ema + (1 - eta^n) online.
         """
