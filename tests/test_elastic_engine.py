@@ -28,6 +28,7 @@ def config_of(models, **settings):
         "ema_decay": 0.5,
         "export": "ema",
     }
+    fixed |= {"evaluate_with": "ema", "drift_tokens": 64}
     return tiny_config(models[0], "ElasticResetAsyncPPO", **{**fixed, **settings})
 
 
@@ -63,7 +64,11 @@ def test_09_asynchronous_runs_sample_anew_after_a_reset(ray_session, models, tmp
                 algorithm.save_checkpoint(str(tmp_path / "checkpoint"))
         elastic = learner.elastic_state()["default_policy"]
         del learner.reset_if_due
+        before = weights_of(algorithm)
+        evaluation = algorithm.evaluate()["evaluation"]
+        assert equal(weights_of(algorithm), before), "an evaluation with the average takes it off again"
         exported = export_algorithm(algorithm, tmp_path / "exported")
+    assert evaluation["ppl_reference"] > 1 and evaluation["n"] == 16
     assert [int(r["er"]["num_resets"]) for r in results] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3]
     assert [int(r["er"]["reset_due"]) for r in results] == [0, 0, 1] * 3 + [0]
     assert sorted(reset_digests) == [3, 6, 9]

@@ -195,3 +195,17 @@ def test_dpo_has_no_penalty_to_control() -> None:
     config = ElasticResetAsyncPPOConfig().environment("TLDR").training(model="x", kl_controller="trl")
     with pytest.raises(BadConfig, match="set kl_beta_target"):
         config.validate()
+
+
+def test_13_the_policys_perplexity_of_human_text(models) -> None:
+    """exp of the mean negative log-likelihood of a text that fits one window; a longer text is cut at ``tokens``."""
+    from rllib_ext.llm.reference_text import policy_perplexity
+    from rllib_ext.llm.safety import open_tokenizer
+
+    learner = ppo(models)
+    text = " ".join(f"w{i % 37}" for i in range(200))
+    ids = open_tokenizer(models[0])(text, add_special_tokens=False, return_tensors="pt").input_ids[:, :30]
+    logps = torch.log_softmax(learner.language_module.model(input_ids=ids).logits[0, :-1].float(), -1)
+    exact = logps.gather(1, ids[0, 1:, None]).double().mean()
+    assert policy_perplexity(learner, text, 30) == pytest.approx(float(torch.exp(-exact)), rel=1e-5)
+    assert policy_perplexity(learner, text, 190) > 1  # several windows of the model's 64 positions

@@ -1,5 +1,6 @@
-"""Elastic Reset (arXiv 2312.07551): every P iterations the policy goes back to an average of its own weights, and the
-average to the initial weights. The objective is not touched; what is bounded is how far the policy can drift.
+"""Elastic Reset (arXiv 2312.07551): the policy is reset to its average now and then, the average to the initial weights.
+
+The objective is not touched; what is bounded is how far the policy can drift.
 
     tick:   ema <- eta ema + (1 - eta) online          reset:  online <- ema,  ema <- init
 

@@ -36,6 +36,7 @@ from rllib_ext.llm.engine_start import start_engine
 from rllib_ext.llm.environments import HELD_OUT_SEEDS, make_environment, of_split
 from rllib_ext.llm.episodes import ReferenceScores, episode_of
 from rllib_ext.llm.prompting import prompting_of
+from rllib_ext.llm.reference_text import joined_references
 from rllib_ext.llm.requests import Rollout, Ticket, WorkerFacts
 from rllib_ext.llm.reward_worker import RemoteReward, reward_of
 from rllib_ext.llm.weights import PublishedWeights, digest_of
@@ -109,6 +110,10 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
             vocabulary=self._prompting.vocabulary,
             tokenizer_digest=self._prompting.digest,
         )
+
+    def reference_text(self, split: str, tokens: int) -> str:
+        """Human text of a split, for measuring drift."""
+        return joined_references(self._prototype(split), tokens)
 
     # ----- generation
 

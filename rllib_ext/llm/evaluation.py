@@ -16,6 +16,7 @@ import numpy as np
 
 from rllib_ext.llm import publishing
 from rllib_ext.llm.batch import completion_of, groups_of, to_columns
+from rllib_ext.llm.reference_text import policy_perplexity
 from rllib_ext.llm.requests import Rollout, Ticket
 
 
@@ -26,6 +27,7 @@ class Evaluation:
         self._algorithm = algorithm
         self._count = 0
         self.initial_scores: dict[int, float] = {}
+        self._text: str | None = None
 
     def _tickets(self) -> list[Ticket]:
         config = self._algorithm.config
@@ -56,7 +58,7 @@ class Evaluation:
         rollouts = algorithm.pool.collect(tickets)
         algorithm.journal.spans(rollouts)
         episodes = [episode for rollout in rollouts for episode in rollout.episodes]
-        results = {**self._scores(episodes), **self._divergence(rollouts, episodes)}
+        results = {**self._scores(episodes), **self._divergence(rollouts, episodes), **self._drift()}
         record = {
             "iteration": algorithm.iteration,
             "updates": algorithm.counters["updates"],
@@ -106,6 +108,24 @@ class Evaluation:
             "ppl_completion": float(values["ppl_completion"].mean()),
             "ppl_diluted": float(values["ppl_diluted"].mean()),
             "completion_tokens": float(np.mean([len(completion_of(e)[1].ids) for e in episodes])),
+        }
+
+    def _drift(self) -> dict[str, float]:
+        """Perplexity of human text under the policy, where it is asked for and the environment has references."""
+        config, tokens = self._algorithm.config, self._algorithm.config.drift_tokens
+        if not tokens:
+            return {}
+        if self._text is None:
+            texts = self._algorithm.env_runner_group.foreach_env_runner(
+                lambda runner: runner.reference_text(config.evaluation_split, tokens),
+                local_env_runner=False,
+                timeout_seconds=config.worker_timeout_s,
+            )
+            self._text = next(iter(texts), "")
+        if not self._text:
+            return {}
+        return {
+            "ppl_reference": self._algorithm.on_learner(policy_perplexity, text=self._text, tokens=tokens)
         }
 
     def _write_samples(self, episodes: list[Any]) -> None:
