@@ -16,7 +16,7 @@ def frontier_figure(
     rows: Rows, trajectory: Rows, starts: Rows, methods: Sequence[str], betas: Sequence[float], end: int
 ) -> Any:
     """Means over seeds with standard errors; one point a beta."""
-    figure, axes = new_figure(15.0, 4.8, columns=3, left=0.85, right=0.4, top=1.0, gap=0.24)
+    figure, axes = new_figure(15.0, 4.8, columns=3, left=0.85, right=0.8, top=1.0, gap=0.24)
     for ax, drift, name in (
         (axes[0], "ppl", "perplexity of held-out text"),
         (axes[1], "reverse_kl", "reverse KL to the initial model, nats a completion"),
@@ -62,6 +62,8 @@ def _saw_tooth(ax: Any, trajectory: Rows) -> None:
             label = f"{method if method != 'PPO+KL' else 'PPO'}, {'perplexity' if axis is ax else 'reward'}"
             axis.plot(iterations, means, style, color=colour, linewidth=1.5, label=label)
     ax.set_yscale("log")
+    for formatter in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+        formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "125" else "")
     other.set_ylim(0.4, 1.02)
     other.tick_params(colors=GREY, labelsize=9)
     name_axes(ax, "iteration", "perplexity (solid)")

@@ -59,6 +59,8 @@ def draw_frontier(
         point_label(ax, (start[1], start[0]), "start", INK, (9, 0))
     if log_drift:
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ax.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "125" else "")
     name_axes(ax, names[0], names[1])
     if legend and (curves or trajectory):
         ax.legend(frameon=False, fontsize=8, loc="lower right")
