@@ -18,6 +18,9 @@ ALGORITHMS: dict[str, str] = {
     "AsyncRLOO": "rllib_ext.rloo:AsyncRLOO",
     "AsyncPPO": "rllib_ext.ppo_llm:AsyncPPO",
     "BestOfN": "rllib_ext.best_of_n:BestOfN",
+    "ElasticResetPPO": "rllib_ext.elastic_reset:ElasticResetPPO",
+    "ElasticResetAsyncPPO": "rllib_ext.elastic_reset.llm:ElasticResetAsyncPPO",
+    "ElasticResetAsyncOnlineDPO": "rllib_ext.elastic_reset.llm:ElasticResetAsyncOnlineDPO",
 }
 
 STAGES: dict[str, str] = {  # Tune trainables that are no RLlib algorithms: supervised, without an environment

@@ -18,7 +18,9 @@ LIBRARY = ("rllib_ext", "envs", "tuned_configs")
 # Lowest first. A module imports from lower layers and from its own package, never upward and never sideways.
 # Every other folder of rllib_ext is a method; cli and the modules at its root are entry points.
 LAYERS = ("envs", "rllib_ext.functional", "rllib_ext.runtime", "rllib_ext.analysis", "rllib_ext.llm")
-METHODS, CONFIGS, ENTRY_POINTS = len(LAYERS), len(LAYERS) + 1, len(LAYERS) + 2
+METHODS, EXTENSIONS, CONFIGS, ENTRY_POINTS = (len(LAYERS) + above for above in range(4))
+# Folders whose method is put on other methods, so that they may import those.
+ON_METHODS = frozenset({"elastic_reset"})
 # Names, errors and the table of names: everything in rllib_ext above `functional` may import them.
 FOUNDATION = ("rllib_ext", "rllib_ext.errors", "rllib_ext.registry")
 
@@ -49,7 +51,7 @@ def layer_of(module: str) -> tuple[int, str]:
         return CONFIGS, "tuned_configs"
     parts = module.split(".")
     if parts[1] != "cli" and (ROOT / "rllib_ext" / parts[1]).is_dir():
-        return METHODS, ".".join(parts[:2])
+        return EXTENSIONS if parts[1] in ON_METHODS else METHODS, ".".join(parts[:2])
     return ENTRY_POINTS, "entry points"
 
 

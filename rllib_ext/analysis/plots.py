@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rllib_ext.analysis import idle, reward_curves, timeline, trust_curves
 from rllib_ext.analysis.figures import require_matplotlib
+from rllib_ext.analysis.frontier_report import elastic_recipes
 from rllib_ext.analysis.intervals import lane_use
 from rllib_ext.analysis.recipes import Plot, Recipe
 from rllib_ext.analysis.run_data import RunData
@@ -85,5 +86,5 @@ def draw_all(run: RunData, folder: Path) -> list[Plot]:
     """
     require_matplotlib()
     folder.mkdir(parents=True, exist_ok=True)
-    recipes = stage_recipes(run) if is_stage(run) else _RECIPES
+    recipes = stage_recipes(run) if is_stage(run) else [*_RECIPES, *elastic_recipes(run)]
     return [recipe.make(run, folder) for recipe in recipes]

@@ -6,11 +6,15 @@ from argparse import Namespace
 
 
 def plot(options: Namespace) -> int:
-    """Draw a run's report; the line that is printed is its path."""
+    """Draw a run's report, or the frontier of a sweep's runs; the line that is printed is its path."""
+    from pathlib import Path
+
+    from rllib_ext.analysis.frontier_report import build_sweep_report, is_sweep
     from rllib_ext.analysis.report import build_report
     from rllib_ext.cli.run_paths import find_run
 
-    print(build_report(find_run(options.run)))
+    sweep = Path(options.run).expanduser()
+    print(build_sweep_report(sweep) if is_sweep(sweep) else build_report(find_run(options.run)))
     return 0
 
 

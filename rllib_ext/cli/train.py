@@ -14,7 +14,7 @@ from rllib_ext.cli.launch import Launch
 from rllib_ext.cli.run_paths import find_run, new_run
 from rllib_ext.cli.settings import RunSettings, is_stage, parsed, read_settings, resolve, rounds_between
 from rllib_ext.errors import BadConfig, unknown_name
-from rllib_ext.registry import ALGORITHMS, ENVIRONMENTS, STAGES
+from rllib_ext.registry import ALGORITHMS, ENVIRONMENTS, STAGES, config_class
 from rllib_ext.runtime.run_folder import read_json
 
 
@@ -27,6 +27,7 @@ def train(options: Namespace) -> int:
         return stages.train(options)
     if options.algorithm not in ALGORITHMS:
         raise unknown_name("algorithm or stage", options.algorithm, [*ALGORITHMS, *STAGES])
+    _refuse_without_model(options.algorithm)
     settings, needs_model = settings_of(options)
     folder = new_run(options.storage_path, settings.algorithm, settings.env, options.name)
     if needs_model:
@@ -39,6 +40,17 @@ def train(options: Namespace) -> int:
         settings = _pinned(settings)
     launch = Launch(settings, folder, options)
     return launch.begin(make_model=needs_model)
+
+
+def _refuse_without_model(algorithm: str) -> None:
+    """Algorithms that train no language model are RLlib's to run."""
+    from rllib_ext.llm.config import LLMConfig
+
+    if not issubclass(config_class(algorithm), LLMConfig):
+        raise BadConfig(
+            f"{algorithm} trains no language model, and `rllib-ext train` runs those that do. Use it as any RLlib "
+            f"algorithm: rllib_ext.{algorithm}Config().environment(...).build_algo(), or tune.Tuner({algorithm!r}, ...)"
+        )
 
 
 def resume(options: Namespace) -> int:

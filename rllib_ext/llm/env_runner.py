@@ -37,6 +37,7 @@ from rllib_ext.llm.environments import HELD_OUT_SEEDS, make_environment, of_spli
 from rllib_ext.llm.episodes import ReferenceScores, episode_of
 from rllib_ext.llm.played import PlayedBatch, played
 from rllib_ext.llm.prompting import prompting_of
+from rllib_ext.llm.reference_text import joined_references
 from rllib_ext.llm.requests import Rollout, Ticket, WorkerFacts
 from rllib_ext.llm.reward_worker import RemoteReward, reward_of
 from rllib_ext.llm.weights import PublishedWeights, digest_of
@@ -110,6 +111,10 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
             vocabulary=self._prompting.vocabulary,
             tokenizer_digest=self._prompting.digest,
         )
+
+    def reference_text(self, split: str, tokens: int) -> str:
+        """Human text of a split, for measuring drift."""
+        return joined_references(self._prototype(split), tokens)
 
     # ----- generation
 

@@ -17,6 +17,7 @@ import numpy as np
 from rllib_ext.llm import publishing
 from rllib_ext.llm.batch import completion_of, groups_of, to_columns
 from rllib_ext.llm.played import Played
+from rllib_ext.llm.reference_text import policy_perplexity
 from rllib_ext.llm.requests import Rollout, Ticket
 
 
@@ -27,6 +28,7 @@ class Evaluation:
         self._algorithm = algorithm
         self._count = 0
         self.initial_scores: dict[int, float] = {}
+        self._text: str | None = None
 
     def _tickets(self) -> list[Ticket]:
         config = self._algorithm.config
@@ -57,7 +59,7 @@ class Evaluation:
         rollouts = algorithm.pool.collect(tickets)
         algorithm.journal.spans(rollouts)
         items = [item for rollout in rollouts for item in rollout.played]
-        results = {**self._scores(items), **self._divergence(rollouts, items)}
+        results = {**self._scores(items), **self._divergence(rollouts, items), **self._drift()}
         record = {
             "iteration": algorithm.iteration,
             "updates": algorithm.counters["updates"],
@@ -106,6 +108,24 @@ class Evaluation:
             "ppl_completion": float(values["ppl_completion"].mean()),
             "ppl_diluted": float(values["ppl_diluted"].mean()),
             "completion_tokens": float(np.mean([len(completion_of(item)[1].ids) for item in items])),
+        }
+
+    def _drift(self) -> dict[str, float]:
+        """Perplexity of human text under the policy, where it is asked for and the environment has references."""
+        config, tokens = self._algorithm.config, self._algorithm.config.drift_tokens
+        if not tokens:
+            return {}
+        if self._text is None:
+            texts = self._algorithm.env_runner_group.foreach_env_runner(
+                lambda runner: runner.reference_text(config.evaluation_split, tokens),
+                local_env_runner=False,
+                timeout_seconds=config.worker_timeout_s,
+            )
+            self._text = next(iter(texts), "")
+        if not self._text:
+            return {}
+        return {
+            "ppl_reference": self._algorithm.on_learner(policy_perplexity, text=self._text, tokens=tokens)
         }
 
     def _write_samples(self, items: list[Played]) -> None:

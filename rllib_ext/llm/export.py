@@ -10,6 +10,7 @@ Left out: quantised formats, and pushing to a hub.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def export_checkpoint(checkpoint: Path | str, config: Mapping[str, Any], to: Pat
         )
     settings = {name: config[name] for name in _MODULE_SETTINGS}
     module = CausalLMModule(model_config={**settings, "share_prompts": False})  # nothing is computed with it
-    module.set_state(loaded.tensors["model"])
+    module.set_state(_chosen(loaded.tensors, config.get("export", "online")))
     run = checkpoint.resolve().parent.parent
     return _write(module.plain_weights(), config, run, loaded.step, to)
 
@@ -56,13 +57,26 @@ def export_algorithm(algorithm: Any, to: Path | str) -> Path:
     settings = {name: getattr(config, "language_model" if name == "model" else name) for name in config.knobs}
     require_pinned(settings["model"], settings["revision"])
     names = {"algorithm": type(algorithm).__name__, "env": str(config.env), "seed": config.run_seed}
-    weights = algorithm.on_learner(_weights_on_cpu)
+    with getattr(algorithm, "wearing_export", contextlib.nullcontext)():
+        weights = algorithm.on_learner(_weights_on_cpu)
     run = Path(algorithm.journal.folder.path)
     return _write(weights, {**settings, **names}, run, algorithm.counters["updates"], _target(to))
 
 
+def _chosen(groups: Mapping[str, Mapping[str, torch.Tensor]], export: str) -> dict[str, torch.Tensor]:
+    """The policy, with those of its tensors replaced that the group of the knob ``export`` holds (an average, say).
+
+    A group that the checkpoint lacks replaces nothing: no reset has come yet, and the online weights are the best so far.
+    """
+    online = groups["model"]
+    other = {name: tensor for name, tensor in groups.get(export, {}).items() if name in online}
+    return {**online, **{name: tensor.to(online[name].dtype) for name, tensor in other.items()}}
+
+
 def _weights_on_cpu(learner: Any, **_: Any) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu() for name, tensor in learner.language_module.plain_weights().items()}
+    """Copies: the learner may carry other weights by the time that they are written."""
+    plain = learner.language_module.plain_weights()
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in plain.items()}
 
 
 def _target(to: Path | str) -> Path:

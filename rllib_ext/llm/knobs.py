@@ -173,6 +173,14 @@ ENGINE = {
 }
 
 EVALUATION = {
+    "drift_tokens": Knob(
+        0,
+        int,
+        "Tokens of held-out human text (prompts with their references) whose perplexity evaluations measure as "
+        "ppl_reference; 0: not measured.",
+        0,
+        10**9,
+    ),
     "evaluation_prompts": Knob(
         128, int, "Held-out prompts of an evaluation (the first so many of the split).", 1, 10**7
     ),

@@ -71,6 +71,13 @@ class LLMLearner(TorchLearner):
         """Learning rate of a parameter group at this update."""
         return learning_rate(self.updates, self.config)
 
+    def more_state(self) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
+        """What a method keeps beside weights and optimizer: named tensors by group, and plain values."""
+        return {}, {}
+
+    def set_more_state(self, tensors: dict[str, dict[str, torch.Tensor]], state: dict[str, Any]) -> None:
+        """The inverse of ``more_state``; called last in a restore. tensors: every group of the checkpoint."""
+
     def summarise(self, means: dict[str, float]) -> dict[str, float]:
         """What is logged of an update, from the means of the per-row metrics over its rows."""
         return means

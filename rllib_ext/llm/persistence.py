@@ -34,8 +34,9 @@ def learner_state(learner: Any, **_: Any) -> tuple[dict[str, dict[str, torch.Ten
     }
     if learner.reference is not None:
         tensors["reference"] = {n: t.detach().cpu() for n, t in learner.reference.state_dict().items()}
+    more_tensors, more = learner.more_state()
     counts = {"updates": learner.updates, "skipped": learner.skipped}
-    return tensors, {"optimizer": tree, "rng": rng, "learner": counts}
+    return {**tensors, **more_tensors}, {"optimizer": tree, "rng": rng, "learner": counts, "method": more}
 
 
 def _by_child(state: dict[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
@@ -57,6 +58,7 @@ def restore_learner(
     restore_rng(tensors["rng"], state["rng"])
     learner.updates, learner.skipped = state["learner"]["updates"], state["learner"]["skipped"]
     learner.forget_caches()
+    learner.set_more_state(tensors, state.get("method", {}))
 
 
 def save(algorithm: Any, folder: Path) -> Path:

@@ -56,6 +56,11 @@ class PPOLearner(LLMLearner):
             module_id=module_id, optimizer=optimizer, params=params, lr_or_lr_schedule=config.lr
         )
 
+    @property
+    def kl_coef(self) -> float:
+        """kappa, the weight of the KL penalty at this update."""
+        return self.config.kl_coef
+
     def rate(self, group: dict[str, Any]) -> float:
         peak = self.config.value_lr if group["role"] == CRITIC else None
         return learning_rate(self.updates, self.config, peak)
@@ -111,7 +116,9 @@ class PPOLearner(LLMLearner):
         if own is not None and self.config.old_logps == "behaviour":
             old = torch.where(columns["token_mask"] != 0, behaviour, own)
         flat = (old.flatten(0, 1), columns["reference_logps"].flatten(0, 1), values.flatten(0, 1))
-        found = targets(self.config, columns["scores"].flatten(), *flat, mask, self._total)
+        found = targets(
+            self.config, columns["scores"].flatten(), *flat, mask, self._total, kl_coef=self.kl_coef
+        )
         self._facts = facts(found, columns, *flat, mask)
         kept = {
             "old_logps": old.flatten(0, 1), "old_values": flat[2], "advantages": found.advantages_BT,

@@ -40,11 +40,15 @@ def targets(
     values_BT: torch.Tensor,
     masks: Masks,
     total: Total,
+    *,
+    kl_coef: float | None = None,
 ) -> Targets:
-    """config: an AsyncPPOConfig. old_logps_BT, reference_logps_BT: nats; values_BT: of the old critic, of which only
-    those under ``masks.value_BT`` count (elsewhere a value is 0); total: sums a tensor over the learners.
+    """config: an AsyncPPOConfig. kl_coef: kappa, where a controller moves it; None: the config's. old_logps_BT,
+    reference_logps_BT: nats; values_BT: of the old critic, of which only those under ``masks.value_BT`` count
+    (elsewhere a value is 0); total: sums a tensor over the learners.
     """
-    kept = (old_logps_BT, reference_logps_BT, masks.real_BT, config.kl_coef)
+    kappa = config.kl_coef if kl_coef is None else kl_coef
+    kept = (old_logps_BT, reference_logps_BT, masks.real_BT, kappa)
     how = {"estimator": getattr(kl, config.kl_estimator), "penalised_BT": masks.penalised_BT}
     penalties_BT = token_rewards(torch.zeros_like(scores_B), *kept, **how)
     rewards_BT = token_rewards(scores_B, *kept, **how)
