@@ -67,11 +67,14 @@ def _train(algorithm: Any, pipeline: Any, run: RunFolder, say: Say) -> int:
         algorithm.evaluate()
     every = max(1, total // 4)
     due = (algorithm.counters["updates"] // every + 1) * every
+    kept = snapshot_updates(total, pipeline.snapshots)
     while algorithm.counters["updates"] < total:
         result = algorithm.train()
         run.append_jsonl("result.json", {key: value for key, value in result.items() if key != "config"})
         updates = algorithm.counters["updates"]
         say(f"{name}: update {updates} of {total}, proxy reward {result['reward']['mean']:.2f}")
+        if updates in kept:
+            export(algorithm, snapshot_folder(pipeline.folder, updates))
         if updates >= due:
             persistence.save(algorithm, run.checkpoints)
             due = (updates // every + 1) * every
@@ -79,10 +82,21 @@ def _train(algorithm: Any, pipeline: Any, run: RunFolder, say: Say) -> int:
     return algorithm.counters["updates"]
 
 
+def snapshot_updates(total: int, count: int) -> tuple[int, ...]:
+    """The updates after which a snapshot is kept."""
+    return tuple(sorted({round(total * (place + 1) / count) for place in range(count)}))
+
+
+def snapshot_folder(folder: Path, updates: int) -> Path:
+    """Where the snapshot after so many updates is."""
+    return folder / "ppo" / "snapshots" / f"update_{updates:06d}"
+
+
 def export(algorithm: Any, to: Path) -> None:
     """The policy as a model folder, whole or not at all."""
     from rllib_ext.llm.export import export_algorithm
 
+    to.parent.mkdir(parents=True, exist_ok=True)
     half = to.with_name(f".{to.name}.half")
     for folder in (half, to):
         shutil.rmtree(folder, ignore_errors=True)
