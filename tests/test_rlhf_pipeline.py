@@ -47,8 +47,8 @@ rlhf_pipeline.main(sys.argv[1:-1])
 """
 
 
-def words(folder: Path, until: str) -> list[str]:
-    more = json.dumps({"engine_threads": 1, "learner_threads": 1, "logp_probe": 0})
+def words(folder: Path, until: str, **settings: Any) -> list[str]:
+    more = json.dumps({"engine_threads": 1, "learner_threads": 1, "logp_probe": 0, **settings})
     given = ["--scale", "tiny", "--engine", "hf", "--algorithm", ALGORITHM, "--until", until, "--set", more]
     return [*given, "--folder", str(folder)]
 
@@ -174,5 +174,7 @@ def test_kill_9_in_reinforcement_learning_ends_with_the_same_table(
         assert (tmp_path / "whole" / stage / "report" / "report.html").is_file()
     killed(tmp_path / "cut", "ppo", "ppo/checkpoints")
     assert not (tmp_path / "cut" / "ppo" / "done.json").exists()
+    with pytest.raises(BadConfig, match=r"other settings \(lr"):
+        rlhf_pipeline.main(words(tmp_path / "cut", "ppo", lr=1e-4))
     assert run(tmp_path / "cut", "ppo", capsys) == whole
     assert same_model(tmp_path / "whole" / "ppo" / "model", tmp_path / "cut" / "ppo" / "model")

@@ -15,6 +15,7 @@ from typing import Any
 
 from rllib_ext.runtime.manifest import package_versions
 from rllib_ext.runtime.run_folder import RunFolder, read_json
+from rllib_ext.stages.runner import same_settings
 
 Say = Callable[[str], None]
 
@@ -29,7 +30,7 @@ def reinforce(pipeline: Any, say: Say) -> dict[str, Any]:
     facts = {"algorithm": pipeline.algorithm, "env": "TLDR"}
     with RunFolder(folder) as run, session():
         run.write_json("run.json", {**facts, "seed": pipeline.seed, "versions": package_versions()})
-        run.write_json("config.json", {**facts, **pipeline.policy})
+        same_settings(run, {**facts, **pipeline.policy})
         algorithm = config_of(pipeline, folder).build_algo()
         try:
             updates = _train(algorithm, pipeline, run, say)

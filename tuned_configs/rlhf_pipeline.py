@@ -58,26 +58,13 @@ class Scale:
     max_new_tokens: int = 24
     batch_size: int = 64
     base_batch_size: int = 16
+    rm_batch_size: int = 8
     base_lr: float = 2e-3
 
 
 FULL = Scale(65536, 128, 4000, 800, 16384, 1024, 3.0, 256, 64, 512, base_lr=1e-3)
 SMOKE = Scale(20480, 64, 2000, 300, 4096, 512, 3.0, 96, 64, 256)
-TINY = Scale(
-    256,
-    32,
-    16,
-    16,
-    48,
-    32,
-    8.0,
-    4,
-    8,
-    16,
-    vocabulary=400,
-    max_new_tokens=8,
-    batch_size=16,
-)
+TINY = Scale(256, 32, 16, 16, 48, 32, 8.0, 4, 8, 16, vocabulary=400, max_new_tokens=8, batch_size=16)
 SCALES = {"full": FULL, "smoke": SMOKE, "tiny": TINY}
 
 
@@ -157,12 +144,12 @@ def reward_model_settings(args: argparse.Namespace, folder: Path) -> dict[str, A
         "reference_data": str(folder / "data" / "posts"),
         "reference_rows": 4 * scale.eval_pairs,
         "max_query_tokens": 96,
-        "batch_size": scale.batch_size,
+        "batch_size": scale.rm_batch_size,
         "epochs": scale.rm_epochs,
-        "lr": 2e-4,
+        "lr": 5e-4,
         "warmup_updates": 20,
         "max_grad_norm": 1.0,
-        "report_every": 8 if scale.pairs > 1000 else 2,
+        "report_every": max(2, scale.pairs // 64),
         "seed": args.seed,
     }
 
