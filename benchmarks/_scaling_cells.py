@@ -5,7 +5,8 @@ that was killed goes on to the same figures, to the bit. A cell changes nothing 
 all sizes see the same posts, noise, number of updates and settings. The seed changes everything that is drawn.
 
 After the chain the snapshots on the way of PPO, from the SFT model on, say what each policy's summaries are worth, at the
-temperature that PPO trains at: to the proxy, to the gold rule, and how far it went (KL to the SFT model).
+temperature that PPO trains at: to the proxy, to the gold rule, and how far it went (KL to the SFT model). A summary that
+does not stop is worth -1 to both, as in training.
 
     python -m benchmarks._scaling_cells <folder> <hidden> <seed> [--quick]
 """
@@ -23,25 +24,14 @@ from benchmarks._session import quiet_process
 
 quiet_process()
 
-from rllib_ext.runtime.run_folder import read_json  # noqa: E402
+from benchmarks._scaling_files import CELL  # noqa: E402
 from rllib_ext.runtime.storage import replace as replace_file  # noqa: E402
 from tuned_configs import rlhf_pipeline  # noqa: E402
 from tuned_configs._rlhf_policy import snapshot_folder, snapshot_updates  # noqa: E402
-from tuned_configs._rlhf_table import divergence, held_out, mean, standard_error  # noqa: E402
+from tuned_configs._rlhf_table import MISSING_EOS, divergence, held_out, mean, standard_error  # noqa: E402
 
-CELL = "cell.json"
 SNAPSHOTS = 8
 THREADS = {"engine_threads": 1, "learner_threads": 1, "logp_probe": 0}
-
-
-def cell_folder(root: Path, hidden: int, seed: int) -> Path:
-    return root / f"hidden_{hidden}-seed_{seed}"
-
-
-def finished(root: Path, hidden: int, seed: int) -> dict[str, Any] | None:
-    """What a finished cell found; None where it is not finished."""
-    path = cell_folder(root, hidden, seed) / CELL
-    return read_json(path) if path.is_file() else None
 
 
 def pipeline_of(folder: Path, hidden: int, seed: int, quick: bool) -> Any:
@@ -81,7 +71,11 @@ def over_optimisation(pipeline: Any) -> list[dict[str, float]]:
             Sample(Task(str(task.index), task.prompt), item.text)
             for task, item in zip(tasks, drawn.found, strict=True)
         ]
-        scores = [score for score in proxy.score(texts) if score is not None]
+        scores = [
+            MISSING_EOS if not item.finished else score
+            for item, score in zip(drawn.found, proxy.score(texts), strict=True)
+            if score is not None
+        ]
         kl, kl_se = divergence(pipeline, stage, drawn)
         rows.append(
             {

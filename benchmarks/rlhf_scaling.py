@@ -20,14 +20,13 @@ import concurrent.futures
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from benchmarks._session import quiet_process, scratch
 
 quiet_process()
 
 from benchmarks._results import Results, arguments, note  # noqa: E402
-from benchmarks._scaling_cells import cell_folder, finished  # noqa: E402
+from benchmarks._scaling_files import cell_folder, finished, read_cells, rows_of  # noqa: E402
 from benchmarks._scaling_orderings import by_size, orderings, over_optimised  # noqa: E402
 from benchmarks._scaling_pictures import scaling_figure  # noqa: E402
 
@@ -67,26 +66,6 @@ def _run_cell(root: Path, hidden: int, seed: int, quick: bool) -> str:
         note(f"width {hidden}, seed {seed}: finished")
         return ""
     return f"width {hidden}, seed {seed}: exit code {code}, see {log}; the same command goes on"
-
-
-def read_cells(root: Path, wanted: list[tuple[int, int]]) -> list[dict[str, Any]]:
-    """The finished cells of those seeds that are finished at every size: differences are within a seed."""
-    found = {cell: data for cell in wanted if (data := finished(root, *cell)) is not None}
-    whole = {seed for _, seed in wanted if all(cell in found for cell in wanted if cell[1] == seed)}
-    return [data for cell, data in sorted(found.items()) if cell[1] in whole]
-
-
-def rows_of(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One line a cell, then one a snapshot."""
-    tables = [
-        {"kind": "cell", **{k: v for k, v in cell.items() if not isinstance(v, list)}} for cell in cells
-    ]
-    points = [
-        {"kind": "snapshot", "hidden": cell["hidden"], "seed": cell["seed"], **point}
-        for cell in cells
-        for point in cell["curve"]
-    ]
-    return tables + points
 
 
 def main() -> int:

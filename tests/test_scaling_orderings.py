@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks._scaling_files import cell_folder, read_cells, rows_of
 from benchmarks._scaling_orderings import (
     STUDENT,
     by_size,
@@ -114,6 +117,18 @@ def test_a_curves_own_noise_does_not_choose_its_best_point() -> None:
         for seed in range(3)
     ]
     assert over_optimised(noisy)["32"]["gold_lost"]["mean"] == pytest.approx(0.0)
+
+
+def test_only_seeds_that_are_finished_at_every_size_are_read(tmp_path: Path) -> None:
+    wanted = [(hidden, seed) for seed in range(2) for hidden in (32, 64)]
+    assert read_cells(tmp_path, wanted) == []
+    for hidden, seed in wanted[:3]:
+        folder = cell_folder(tmp_path, hidden, seed)
+        folder.mkdir()
+        (folder / "cell.json").write_text(json.dumps(cell(hidden, seed)))
+    assert [(found["hidden"], found["seed"]) for found in read_cells(tmp_path, wanted)] == [(32, 0), (64, 0)]
+    cells = [row for row in rows_of(read_cells(tmp_path, wanted)) if row["kind"] == "cell"]
+    assert len(cells) == 2 and len(rows_of(read_cells(tmp_path, wanted))) == 2 + 2 * 3
 
 
 def test_every_figure_has_a_row_by_size() -> None:
