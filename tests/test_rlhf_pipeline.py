@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 
@@ -19,6 +20,8 @@ from rllib_ext.errors import BadConfig
 from rllib_ext.runtime.run_folder import read_jsonl
 from rllib_ext.stages.stage import completed
 from tuned_configs import rlhf_pipeline
+from tuned_configs._rlhf_policy import snapshot_updates
+from tuned_configs._rlhf_table import standard_error
 
 ROOT = Path(__file__).resolve().parent.parent
 ALGORITHM = "AsyncPPO" if "AsyncPPO" in registry.ALGORITHMS else "AsyncRLOO"
@@ -143,6 +146,18 @@ def test_a_dry_run_prints_every_stages_settings(tmp_path: Path, capsys: pytest.C
     found = json.loads(capsys.readouterr().out)
     assert list(found) == ["base", "sft", "reward_model", "policy"] and not (tmp_path / "x").exists()
     assert found["policy"]["value_model"] == str(tmp_path / "x" / "reward_model" / "model")
+
+
+def test_snapshots_are_evenly_spaced_and_end_with_the_last_policy() -> None:
+    assert snapshot_updates(96, 8) == (12, 24, 36, 48, 60, 72, 84, 96)
+    assert snapshot_updates(4, 4) == (1, 2, 3, 4) and snapshot_updates(96, 0) == ()
+    assert snapshot_updates(10, 3)[-1] == 10 and snapshot_updates(4, 8) == (1, 2, 3, 4)
+
+
+def test_standard_errors_are_those_of_a_mean() -> None:
+    wins = [True, False, True, True]
+    assert standard_error(wins) == pytest.approx(np.std(wins, ddof=1) / 2)
+    assert standard_error([2.0, 2.0]) == 0.0 and np.isnan(standard_error([1.0]))
 
 
 def test_the_sweep_is_listed_and_runs_as_a_file() -> None:

@@ -85,7 +85,7 @@ def _train(algorithm: Any, pipeline: Any, run: RunFolder, say: Say) -> int:
 
 def snapshot_updates(total: int, count: int) -> tuple[int, ...]:
     """The updates after which a snapshot is kept."""
-    return tuple(sorted({round(total * (place + 1) / count) for place in range(count)}))
+    return tuple(sorted({max(1, round(total * (place + 1) / count)) for place in range(count)}))
 
 
 def snapshot_folder(folder: Path, updates: int) -> Path:
