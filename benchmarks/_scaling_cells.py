@@ -4,7 +4,8 @@ The chain is ``tuned_configs/rlhf_pipeline.py`` with the Hugging Face engine, on
 that was killed goes on to the same figures, to the bit. A cell changes nothing but the width of policy, critic and proxy:
 all sizes see the same posts, noise, number of updates and settings. The seed changes everything that is drawn.
 
-After the chain the snapshots on the way of PPO, from the SFT model on, say what each policy's summaries are worth, at the
+Over-optimisation is looked for where there is little to stop it: a second PPO run from the same models with a weak tie to
+the SFT model (``LOOSE``). Its snapshots, from the SFT model on, say what each policy's summaries are worth, at the
 temperature that PPO trains at: to the proxy, to the gold rule, and how far it went (KL to the SFT model). A summary that
 does not stop is worth -1 to both, as in training.
 
@@ -27,10 +28,12 @@ quiet_process()
 from benchmarks._scaling_files import CELL  # noqa: E402
 from rllib_ext.runtime.storage import replace as replace_file  # noqa: E402
 from tuned_configs import rlhf_pipeline  # noqa: E402
-from tuned_configs._rlhf_policy import snapshot_folder, snapshot_updates  # noqa: E402
+from tuned_configs._rlhf_policy import reinforce, snapshot_folder, snapshot_updates  # noqa: E402
+from tuned_configs._rlhf_steps import say  # noqa: E402
 from tuned_configs._rlhf_table import MISSING_EOS, divergence, held_out, mean, standard_error  # noqa: E402
 
 SNAPSHOTS = 8
+LOOSE = {"kl_coef": 0.05, "lr": 3e-4}
 THREADS = {"engine_threads": 1, "learner_threads": 1, "logp_probe": 0}
 
 
@@ -49,11 +52,11 @@ def pipeline_of(folder: Path, hidden: int, seed: int, quick: bool) -> Any:
     args = rlhf_pipeline.arguments([*words, "--set", json.dumps(THREADS)])
     prompts = 16 if quick else 512
     args.sizes = replace(args.sizes, hidden=hidden, evaluation_prompts=prompts)
-    return rlhf_pipeline.build(args, snapshots=2 if quick else SNAPSHOTS)
+    return rlhf_pipeline.build(args)
 
 
-def over_optimisation(pipeline: Any) -> list[dict[str, float]]:
-    """Proxy and gold reward against KL, from the SFT model to the last policy."""
+def over_optimisation(pipeline: Any, stage: str) -> list[dict[str, float]]:
+    """Proxy and gold reward against KL, from the SFT model to the last policy of ``stage``."""
     from envs.text.task import Sample, Task
     from rllib_ext.llm.rewards import RewardModel
 
@@ -61,12 +64,12 @@ def over_optimisation(pipeline: Any) -> list[dict[str, float]]:
     proxy = RewardModel(pipeline.model_folder("reward_model"))
     total = pipeline.policy["total_updates"]
     stages = {0: "sft"} | {
-        updates: str(snapshot_folder(pipeline.folder, updates).relative_to(pipeline.folder))
+        updates: str(snapshot_folder(Path(stage), updates))
         for updates in snapshot_updates(total, pipeline.snapshots)
     }
     rows = []
-    for updates, stage in stages.items():
-        drawn = held_out(pipeline, stage, tasks, pipeline.policy["temperature"])
+    for updates, place in stages.items():
+        drawn = held_out(pipeline, place, tasks, pipeline.policy["temperature"])
         texts = [
             Sample(Task(str(task.index), task.prompt), item.text)
             for task, item in zip(tasks, drawn.found, strict=True)
@@ -76,7 +79,7 @@ def over_optimisation(pipeline: Any) -> list[dict[str, float]]:
             for item, score in zip(drawn.found, proxy.score(texts), strict=True)
             if score is not None
         ]
-        kl, kl_se = divergence(pipeline, stage, drawn)
+        kl, kl_se = divergence(pipeline, place, drawn)
         rows.append(
             {
                 "updates": updates, "kl": kl, "kl_se": kl_se,
@@ -91,13 +94,16 @@ def run_cell(folder: Path, hidden: int, seed: int, quick: bool) -> dict[str, Any
     """Whatever is left of the cell; its figures."""
     pipeline = pipeline_of(folder, hidden, seed, quick)
     table = pipeline.run()
+    policy = {**pipeline.policy, **LOOSE}
+    loose = replace(pipeline, policy=policy, snapshots=2 if quick else SNAPSHOTS)
+    reinforce(loose, say, stage="ppo_loose")
     parameters = _parameters(pipeline.model_folder("sft"))
     found = {
         "hidden": hidden,
         "seed": seed,
         "parameters": parameters,
         **table,
-        "curve": over_optimisation(pipeline),
+        "curve": over_optimisation(loose, "ppo_loose"),
     }
     replace_file(folder / CELL, json.dumps(found, indent=1).encode())
     return found

@@ -5,7 +5,7 @@ gold-labelled pairs of the SFT policy's own samples, a tenth of the labels turne
 gold rule judges 512 held-out prompts. Reported, not gated:
 
     by size      SFT ROUGE-L, reward-model accuracy, gold win rate of SFT and PPO, KL; 95 % intervals over seeds
-    curves       proxy and gold reward against KL over PPO training (over-optimisation)
+    curves       proxy and gold reward against KL over a PPO run with a weak tie to the SFT model (over-optimisation)
     orderings    win rate rises from SFT to PPO; accuracy and win rate rise with size: true, false or undecided
 
 A cell (size and seed) is a folder (``_scaling_cells.py``). The same command goes on where the last one stopped, in the

@@ -20,9 +20,9 @@ from rllib_ext.stages.runner import same_settings
 Say = Callable[[str], None]
 
 
-def reinforce(pipeline: Any, say: Say) -> dict[str, Any]:
-    """Train into ``ppo``; the exported policy is in ppo/model, what was reached in ppo/done.json."""
-    folder = pipeline.folder / "ppo"
+def reinforce(pipeline: Any, say: Say, stage: str = "ppo") -> dict[str, Any]:
+    """Train into the folder ``stage``; the exported policy is in its model, what was reached in its done.json."""
+    folder = pipeline.folder / stage
     done = folder / "done.json"
     if done.is_file():
         say(f"{pipeline.algorithm} is finished in {folder}")
@@ -75,7 +75,7 @@ def _train(algorithm: Any, pipeline: Any, run: RunFolder, say: Say) -> int:
         updates = algorithm.counters["updates"]
         say(f"{name}: update {updates} of {total}, proxy reward {result['reward']['mean']:.2f}")
         if updates in kept:
-            export(algorithm, snapshot_folder(pipeline.folder, updates))
+            export(algorithm, snapshot_folder(run.path, updates))
         if updates >= due:
             persistence.save(algorithm, run.checkpoints)
             due = (updates // every + 1) * every
@@ -88,9 +88,9 @@ def snapshot_updates(total: int, count: int) -> tuple[int, ...]:
     return tuple(sorted({max(1, round(total * (place + 1) / count)) for place in range(count)}))
 
 
-def snapshot_folder(folder: Path, updates: int) -> Path:
-    """Where the snapshot after so many updates is."""
-    return folder / "ppo" / "snapshots" / f"update_{updates:06d}"
+def snapshot_folder(stage: Path, updates: int) -> Path:
+    """Where the snapshot after so many updates is, below the stage's folder."""
+    return stage / "snapshots" / f"update_{updates:06d}"
 
 
 def export(algorithm: Any, to: Path) -> None:

@@ -167,7 +167,8 @@ def policy_settings(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "max_new_tokens": scale.max_new_tokens,
         "temperature": 0.7,
         "missing_eos": "replace",
-        "lr": 3e-4,
+        "lr": 1e-4,
+        "kl_coef": 0.2,  # scores spread over some 2 units here: with N+'s 0.05 the policy leaves what the proxy knows
         "adam_eps": 1e-5,
         "evaluation_prompts": scale.evaluation_prompts,
     }
