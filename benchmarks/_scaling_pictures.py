@@ -37,7 +37,7 @@ def scaling_figure(table: Mapping[str, Mapping[str, Any]], cells: Sequence[Mappi
     heading(
         figure,
         "RLHF from scratch at three sizes",
-        f"{seeds} seeds; bars: 95 % (Student, over seeds); curves: PPO loosely tied to the SFT model, sampled as it trains",
+        f"{seeds} seeds; bars: 95 % (Student, over seeds); curves: PPO loosely tied to the SFT model",
     )
     return figure
 

@@ -168,12 +168,13 @@ def policy_settings(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "temperature": 0.7,
         "missing_eos": "replace",
         "lr": 1e-4,
-        "kl_coef": 0.2,  # scores spread over some 2 units here: with N+'s 0.05 the policy leaves what the proxy knows
         "adam_eps": 1e-5,
         "evaluation_prompts": scale.evaluation_prompts,
     }
     if args.algorithm == "AsyncPPO":
         settings["value_model"] = str(folder / "reward_model" / "model")
+        # The proxy's scores spread over some 2 units: with N+'s 0.05 the policy soon leaves what the proxy knows.
+        settings["kl_coef"] = 0.2
     else:
         settings["samples_per_prompt"] = 2
     return {**settings, **args.set}
