@@ -53,11 +53,19 @@ def test_the_higher_score_is_chosen_and_agreement_is_the_share_of_pairs_left_alo
 def test_counts_add_up_over_ties_and_rows_that_cannot_be_read(tmp_path: Path) -> None:
     prompt, _, worse = PAIRS[0]
     tie = {"prompt": prompt, "chosen": " the and", "rejected": " and the"}
-    rows = [*MIXED[:20], tie, tie, {"prompt": prompt, "chosen": None, "rejected": worse}]
+    bad = {
+        "'chosen' is null": {"prompt": prompt, "chosen": None, "rejected": worse},
+        "'rejected' is missing": {"prompt": prompt, "chosen": worse},
+        "longer than": {"prompt": prompt, "chosen": "x" * 10_000_000, "rejected": worse},
+        "surrogate": {"prompt": prompt, "chosen": " half a pair \ud800", "rejected": worse},
+    }
+    rows = [*MIXED[:20], tie, tie, *bad.values()]
     summary = job(tmp_path, rows, max_bad_share=0.5).run()
-    assert (summary["read"], summary["tied"], summary["quarantined"], summary["unscored"]) == (23, 2, 1, 0)
+    assert (summary["read"], summary["tied"], summary["quarantined"], summary["unscored"]) == (26, 2, 4, 0)
     assert summary["kept"] + summary["tied"] + summary["unscored"] + summary["quarantined"] == summary["read"]
-    assert read_jsonl(tmp_path / "out.jsonl.quarantine.jsonl")[0]["index"] == 22
+    quarantine = read_jsonl(tmp_path / "out.jsonl.quarantine.jsonl")
+    assert [line["index"] for line in quarantine] == [22, 23, 24, 25]
+    assert all(reason in line["reason"] for reason, line in zip(bad, quarantine, strict=True))
     with pytest.raises(BadData, match="no pair"):
         job(tmp_path, [tie], "ties.jsonl").run()
 

@@ -88,7 +88,16 @@ BAD = {
         (hub(summaries=[{"text": HUGE}, {"text": " a"}]), "longer than"),
         (hub(summaries=[{"text": " same  text"}, {"text": "same text"}]), "the same text"),
     ],
+    "pairs": [
+        (without(pair(), "rejected"), "'rejected' is missing"),
+        (pair(chosen=None), "'chosen' is null"),
+        (pair(prompt=HUGE), "longer than"),
+        (pair(rejected=HUGE), "longer than"),
+        (pair(chosen=LONE), "surrogate"),
+        (pair(prompt=LONE), "surrogate"),
+    ],
 }
+GOOD = {"demonstrations": post(), "comparisons": hub(), "pairs": pair()}
 
 
 def stage_data(folder: Path, kind: str, **values: Any) -> StageData:
@@ -101,13 +110,14 @@ def stage_data(folder: Path, kind: str, **values: Any) -> StageData:
 def test_malformed_rows_are_quarantined_with_index_and_reason_and_counts_add_up(
     kind: str, tmp_path: Path
 ) -> None:
-    good = post() if kind == "demonstrations" else hub()
+    good = GOOD[kind]
     places = list(range(3, 3 + 2 * len(BAD[kind]), 2))
     rows: list[Any] = [good] * (places[-1] + 5)
     for place, (row, _) in zip(places, BAD[kind], strict=True):
         rows[place] = row
     path = write(tmp_path / "train.jsonl", rows)
-    data = stage_data(tmp_path, kind, data=str(path), split="all", eval_rows=0, max_bad_share=0.5)
+    rows_of = "demonstrations" if kind == "demonstrations" else "comparisons"
+    data = stage_data(tmp_path, rows_of, data=str(path), split="all", eval_rows=0, max_bad_share=0.5)
     kept = data.train()
     (account,) = data.accounts.readings
     assert account["read"] == len(rows) and account["quarantined"] == len(places)

@@ -15,13 +15,14 @@ from typing import Any
 
 from rllib_ext.runtime.manifest import package_versions
 from rllib_ext.runtime.run_folder import RunFolder, read_json
+from rllib_ext.stages.runner import same_settings
 
 Say = Callable[[str], None]
 
 
-def reinforce(pipeline: Any, say: Say) -> dict[str, Any]:
-    """Train into ``ppo``; the exported policy is in ppo/model, what was reached in ppo/done.json."""
-    folder = pipeline.folder / "ppo"
+def reinforce(pipeline: Any, say: Say, stage: str = "ppo") -> dict[str, Any]:
+    """Train into the folder ``stage``; the exported policy is in its model, what was reached in its done.json."""
+    folder = pipeline.folder / stage
     done = folder / "done.json"
     if done.is_file():
         say(f"{pipeline.algorithm} is finished in {folder}")
@@ -29,7 +30,7 @@ def reinforce(pipeline: Any, say: Say) -> dict[str, Any]:
     facts = {"algorithm": pipeline.algorithm, "env": "TLDR"}
     with RunFolder(folder) as run, session():
         run.write_json("run.json", {**facts, "seed": pipeline.seed, "versions": package_versions()})
-        run.write_json("config.json", {**facts, **pipeline.policy})
+        same_settings(run, {**facts, **pipeline.policy})
         algorithm = config_of(pipeline, folder).build_algo()
         try:
             updates = _train(algorithm, pipeline, run, say)
@@ -67,11 +68,14 @@ def _train(algorithm: Any, pipeline: Any, run: RunFolder, say: Say) -> int:
         algorithm.evaluate()
     every = max(1, total // 4)
     due = (algorithm.counters["updates"] // every + 1) * every
+    kept = snapshot_updates(total, pipeline.snapshots)
     while algorithm.counters["updates"] < total:
         result = algorithm.train()
         run.append_jsonl("result.json", {key: value for key, value in result.items() if key != "config"})
         updates = algorithm.counters["updates"]
         say(f"{name}: update {updates} of {total}, proxy reward {result['reward']['mean']:.2f}")
+        if updates in kept:
+            export(algorithm, snapshot_folder(run.path, updates))
         if updates >= due:
             persistence.save(algorithm, run.checkpoints)
             due = (updates // every + 1) * every
@@ -79,10 +83,21 @@ def _train(algorithm: Any, pipeline: Any, run: RunFolder, say: Say) -> int:
     return algorithm.counters["updates"]
 
 
+def snapshot_updates(total: int, count: int) -> tuple[int, ...]:
+    """The updates after which a snapshot is kept."""
+    return tuple(sorted({max(1, round(total * (place + 1) / count)) for place in range(count)}))
+
+
+def snapshot_folder(stage: Path, updates: int) -> Path:
+    """Where the snapshot after so many updates is, below the stage's folder."""
+    return stage / "snapshots" / f"update_{updates:06d}"
+
+
 def export(algorithm: Any, to: Path) -> None:
     """The policy as a model folder, whole or not at all."""
     from rllib_ext.llm.export import export_algorithm
 
+    to.parent.mkdir(parents=True, exist_ok=True)
     half = to.with_name(f".{to.name}.half")
     for folder in (half, to):
         shutil.rmtree(folder, ignore_errors=True)

@@ -20,19 +20,18 @@ from envs.text.controlled_data import DEMONSTRATION_NOISE, REFERENCE_NOISE
 from envs.text.controlled_gold import gold_reward
 from envs.text.controlled_pairs import controlled_rows
 from envs.text.demonstrations import Demonstration, read_demonstrations
-from envs.text.rewards import RougeL
-from envs.text.task import Sample, Task
 from rllib_ext.runtime.run_folder import read_json
 from rllib_ext.runtime.seeding import SeedTree
 from rllib_ext.runtime.storage import replace
 
-MISSING_EOS = -1.0  # gold reward of a summary that does not stop
 HELD_OUT = 1024  # rows of the validation and the test file
 
 
 @dataclass
 class Pipeline:
-    """The whole chain in one folder. base, sft, reward_model, policy: settings of the trained stages."""
+    """The whole chain in one folder. base, sft, reward_model, policy: settings of the trained stages. snapshots: how many
+    policies on the way of PPO are kept as model folders, evenly spaced, the last one included.
+    """
 
     folder: Path
     scale: Any
@@ -44,11 +43,13 @@ class Pipeline:
     sft: dict[str, Any]
     reward_model: dict[str, Any]
     policy: dict[str, Any]
+    snapshots: int = 0
 
     def run(self) -> dict[str, Any]:
         """Every step that is not complete yet; the table, or where ``until`` stops before it the last stage's figures."""
         from rllib_ext.stages.runner import run_stage
         from tuned_configs._rlhf_policy import reinforce
+        from tuned_configs._rlhf_table import table_of
 
         began = time.monotonic()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,7 @@ class Pipeline:
         ppo = reinforce(self, say)
         table = self.folder / "result.json"
         if not table.is_file():
-            result = {**self.evaluate(sft, reward_model), "updates": ppo["updates"]}
+            result = {**table_of(self, sft, reward_model), "updates": ppo["updates"]}
             replace(table, json.dumps(result, indent=1).encode())
             self._report()
         say(f"done after {time.monotonic() - began:.0f} s; everything is in {self.folder}")
@@ -98,16 +99,15 @@ class Pipeline:
                 folder / "posts" / f"{split}.jsonl",
                 controlled_rows(rows, self.seed, split=split, noise=noise),
             )
-        clean = controlled_rows(
-            self.scale.base_updates * self.scale.batch_size, self.seed + 1, noise=(0.0, 0.0)
-        )
+        rows = self.base["max_updates"] * self.base["batch_size"]
+        clean = controlled_rows(rows, self.seed + 1, noise=(0.0, 0.0))
         write_lines(folder / "clean.jsonl", clean)
 
     def make_start(self, folder: Path) -> None:
         """A tokenizer of the task's own texts and an untrained model."""
         from rllib_ext.llm.from_scratch import build_causal_lm, causal_lm_config, save_model, train_tokenizer
 
-        texts = [item.prompt + item.completion for item in self._demonstrations("train", 4096)]
+        texts = [item.prompt + item.completion for item in self.demonstrations("train", 4096)]
         tokenizer = train_tokenizer(texts, self.scale.vocabulary)
         heads = max(1, self.scale.hidden // 32)
         shape = causal_lm_config(
@@ -116,19 +116,17 @@ class Pipeline:
         save_model(build_causal_lm(shape, self.seed), tokenizer, folder)
 
     def make_pairs(self, folder: Path) -> None:
-        """Two samples of the SFT policy a prompt, labelled by the gold rule; training labels are partly turned round."""
+        """The best and the worst of the SFT policy's samples of a prompt, labelled by the gold rule; some training labels
+        are turned round.
+        """
         from rllib_ext.stages.relabel import Relabelling
 
         wanted = {"train": (self.scale.pairs, self.flip), "held_out": (self.scale.eval_pairs, 0.0)}
         for name, (count, flip) in wanted.items():
             split = "train" if name == "train" else "validation"
-            prompts = [item.prompt for item in self._demonstrations(split, count)]
-            groups = self._samples("sft", prompts, samples=2, temperature=1.0, stream=name)
-            rows = [
-                {"prompt": first.prompt, "chosen": first.text, "rejected": second.text, "batch": name}
-                for first, second in groups
-                if first.text.strip() and second.text.strip() and first.text.split() != second.text.split()
-            ]
+            prompts = [item.prompt for item in self.demonstrations(split, count)]
+            groups = self.samples("sft", prompts, samples=self.scale.candidates, temperature=1.0, stream=name)
+            rows = [row for group in groups if (row := _widest(group, name)) is not None]
             source = folder / f"{name}.samples.jsonl"
             write_lines(source, rows)
             job = Relabelling(
@@ -144,7 +142,8 @@ class Pipeline:
                 f"pairs, {name}: {summary['kept']} labelled, {summary['tied']} tied, {summary['flipped']} turned round"
             )
 
-    def _demonstrations(self, split: str, count: int) -> list[Demonstration]:
+    def demonstrations(self, split: str, count: int) -> list[Demonstration]:
+        """The first ``count`` posts of a split with their summaries, cut as the stages cut them."""
         from rllib_ext.llm.safety import encode_plain, open_tokenizer
 
         start = self.folder / "start"
@@ -158,13 +157,23 @@ class Pipeline:
             max_rows=count,
         )[0]
 
-    def _samples(
+    def model_folder(self, stage: str) -> Path:
+        """What a trained stage left, or ``stage`` itself where it names a model folder (a snapshot)."""
+        folder = self.folder / stage
+        return (
+            folder
+            if (folder / "config.json").is_file() and not (folder / "model").is_dir()
+            else folder / "model"
+        )
+
+    def samples(
         self, stage: str, prompts: Sequence[str], *, samples: int, temperature: float, stream: str
     ) -> list[list[Any]]:
+        """Completions of the model of ``stage``; one seed for each stream of a stage."""
         from rllib_ext.llm.policy_samples import sample_policy
 
         return sample_policy(
-            self.folder / stage / "model",
+            self.model_folder(stage),
             prompts,
             samples=samples,
             temperature=temperature,
@@ -172,61 +181,26 @@ class Pipeline:
             seed=SeedTree(self.seed).child("samples", stage, stream).int(),
         )
 
-    # ----- the table
-
-    def evaluate(self, sft: dict[str, Any], reward_model: dict[str, Any]) -> dict[str, Any]:
-        """Held-out figures of the policy before and after; the gold rule is the judge."""
-        from rllib_ext.llm.policy_samples import kl_between
-
-        tasks = self._demonstrations("validation", self.scale.evaluation_prompts)
-        before, after = (self._held_out(stage, tasks) for stage in ("sft", "ppo"))
-        drawn = self._samples(
-            "ppo",
-            [item.prompt for item in tasks],
-            samples=1,
-            temperature=self.policy["temperature"],
-            stream="kl",
-        )
-        models = (self.folder / stage / "model" for stage in ("ppo", "sft"))
-        kl = kl_between(*models, [group[0] for group in drawn], temperature=self.policy["temperature"])
-        return {
-            "rouge_l": before["rouge_l"],
-            "rm_accuracy": reward_model["metrics"]["accuracy"],
-            "rm_reference_mean": reward_model["metrics"]["reference_mean"],
-            "gold_win_rate_before": before["win_rate"],
-            "gold_win_rate_after": after["win_rate"],
-            "kl": kl,
-            "gold_reward_before": before["reward"],
-            "gold_reward_after": after["reward"],
-            "rouge_l_after": after["rouge_l"],
-            "sft_loss": sft["metrics"].get("eval_loss"),
-            "algorithm": self.algorithm,
-            "engine": self.policy["engine"],
-            "prompts": len(tasks),
-        }
-
-    def _held_out(self, stage: str, tasks: Sequence[Demonstration]) -> dict[str, float]:
-        """Near-greedy summaries (temperature 0.01, as in the papers): gold reward, wins over the references, ROUGE-L."""
-        groups = self._samples(
-            stage, [item.prompt for item in tasks], samples=1, temperature=0.01, stream="evaluation"
-        )
-        found = [group[0] for group in groups]
-        scores = [gold_reward(item.prompt, item.text) if item.finished else MISSING_EOS for item in found]
-        references = [gold_reward(task.prompt, task.completion) for task in tasks]
-        samples = [
-            Sample(Task(str(place), task.prompt, task.completion), item.text)
-            for place, (task, item) in enumerate(zip(tasks, found, strict=True))
-        ]
-        rouge = [score or 0.0 for score in RougeL().score(samples)]
-        wins = sum(score > reference for score, reference in zip(scores, references, strict=True))
-        count = len(tasks)
-        return {"win_rate": wins / count, "reward": sum(scores) / count, "rouge_l": sum(rouge) / count}
+    # ----- the end
 
     def _report(self) -> None:
         from rllib_ext.analysis.report import build_report
 
         for stage in ("sft", "reward_model", "ppo"):
             build_report(self.folder / stage)
+
+
+def _widest(group: Sequence[Any], batch: str) -> dict[str, Any] | None:
+    """The two samples of a prompt that are furthest apart, in the order in which they were drawn; None where all are
+    worth the same.
+    """
+    ranked = sorted(
+        (gold_reward(item.prompt, item.text), place) for place, item in enumerate(group) if item.text.strip()
+    )
+    if len(ranked) < 2 or ranked[0][0] == ranked[-1][0]:
+        return None
+    first, second = (group[place] for place in sorted((ranked[0][1], ranked[-1][1])))
+    return {"prompt": first.prompt, "chosen": first.text, "rejected": second.text, "batch": batch}
 
 
 def write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -38,7 +38,9 @@ ALGORITHMS = ("AsyncPPO", "AsyncRLOO")
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is. rows: demonstrations; pairs: comparisons; updates: of PPO."""
+    """How large everything is. rows: demonstrations; pairs: prompts of which a comparison is made, of the best and the
+    worst of so many candidates; updates: of PPO.
+    """
 
     rows: int
     hidden: int
@@ -50,14 +52,18 @@ class Scale:
     updates: int
     prompts_per_minibatch: int
     evaluation_prompts: int
+    candidates: int = 6
     layers: int = 2
     vocabulary: int = 640
     max_new_tokens: int = 24
     batch_size: int = 64
+    base_batch_size: int = 16
+    rm_batch_size: int = 8
+    base_lr: float = 2e-3
 
 
-FULL = Scale(65536, 128, 1000, 800, 8192, 1024, 2.0, 256, 64, 512)
-SMOKE = Scale(20480, 64, 500, 300, 2048, 512, 2.0, 64, 32, 256)
+FULL = Scale(65536, 128, 4000, 800, 16384, 1024, 3.0, 256, 64, 512, base_lr=1e-3)
+SMOKE = Scale(20480, 64, 2000, 300, 4096, 512, 3.0, 96, 64, 256)
 TINY = Scale(256, 32, 16, 16, 48, 32, 8.0, 4, 8, 16, vocabulary=400, max_new_tokens=8, batch_size=16)
 SCALES = {"full": FULL, "smoke": SMOKE, "tiny": TINY}
 
@@ -89,6 +95,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.smoke:
         args.scale = "smoke"
+    args.sizes = SCALES[args.scale]
     if args.folder is None:
         args.folder = str(Path("runs") / f"rlhf_pipeline-{args.scale}")
     if args.engine is None:
@@ -99,13 +106,15 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def base_settings(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Settings of the stage SFT that makes the base model."""
     clean = {"model": str(folder / "start"), "data": str(folder / "data" / "clean.jsonl"), "split": "all"}
-    return {**_demonstrations(args, SCALES[args.scale].base_updates), **clean, "eval_rows": 0}
+    scale = args.sizes
+    own = {"eval_rows": 0, "batch_size": scale.base_batch_size, "lr": scale.base_lr}
+    return {**_demonstrations(args, scale.base_updates), **clean, **own}
 
 
 def sft_settings(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Settings of the stage SFT proper: noisy demonstrations."""
     noisy = {"model": str(folder / "base" / "model"), "data": str(folder / "data" / "posts")}
-    scale = SCALES[args.scale]
+    scale = args.sizes
     return {**_demonstrations(args, scale.sft_updates), **noisy, "eval_rows": scale.evaluation_prompts}
 
 
@@ -113,7 +122,7 @@ def _demonstrations(args: argparse.Namespace, updates: int) -> dict[str, Any]:
     return {
         "max_query_tokens": 96,
         "loss_on": "completion",  # the posts are random words: there is nothing to learn in them
-        "batch_size": SCALES[args.scale].batch_size,
+        "batch_size": args.sizes.batch_size,
         "max_updates": updates,
         "lr": 1e-3,
         "warmup_updates": min(20, updates // 4),
@@ -125,7 +134,7 @@ def _demonstrations(args: argparse.Namespace, updates: int) -> dict[str, Any]:
 
 def reward_model_settings(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Settings of the stage RewardModel."""
-    scale = SCALES[args.scale]
+    scale = args.sizes
     return {
         "model": str(folder / "sft" / "model"),
         "data": str(folder / "pairs" / "train.jsonl"),
@@ -135,18 +144,19 @@ def reward_model_settings(args: argparse.Namespace, folder: Path) -> dict[str, A
         "reference_data": str(folder / "data" / "posts"),
         "reference_rows": 4 * scale.eval_pairs,
         "max_query_tokens": 96,
-        "batch_size": scale.batch_size,
+        "batch_size": scale.rm_batch_size,
         "epochs": scale.rm_epochs,
-        "lr": 1e-3,
+        "lr": 5e-4,
+        "warmup_updates": 20,
         "max_grad_norm": 1.0,
-        "report_every": 8 if scale.pairs > 1000 else 2,
+        "report_every": max(2, scale.pairs // 64),
         "seed": args.seed,
     }
 
 
 def policy_settings(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Settings of PPO (or of RLOO in its place) against the proxy reward model."""
-    scale = SCALES[args.scale]
+    scale = args.sizes
     settings = {
         "model": str(folder / "sft" / "model"),
         "engine": args.engine,
@@ -157,25 +167,27 @@ def policy_settings(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "max_new_tokens": scale.max_new_tokens,
         "temperature": 0.7,
         "missing_eos": "replace",
-        "lr": 3e-4,
+        "lr": 1e-4,
         "adam_eps": 1e-5,
         "evaluation_prompts": scale.evaluation_prompts,
     }
     if args.algorithm == "AsyncPPO":
         settings["value_model"] = str(folder / "reward_model" / "model")
+        # The proxy's scores spread over some 2 units: with N+'s 0.05 the policy soon leaves what the proxy knows.
+        settings["kl_coef"] = 0.2
     else:
         settings["samples_per_prompt"] = 2
     return {**settings, **args.set}
 
 
-def build(args: argparse.Namespace) -> Any:
-    """The pipeline, ready to run."""
+def build(args: argparse.Namespace, snapshots: int = 0) -> Any:
+    """The pipeline, ready to run. ``args.sizes``, a ``Scale``, may be another one than that of the name."""
     from tuned_configs._rlhf_steps import Pipeline
 
     folder = Path(args.folder).expanduser().absolute()
     return Pipeline(
         folder=folder,
-        scale=SCALES[args.scale],
+        scale=args.sizes,
         seed=args.seed,
         flip=args.flip,
         algorithm=args.algorithm,
@@ -184,6 +196,7 @@ def build(args: argparse.Namespace) -> Any:
         sft=sft_settings(args, folder),
         reward_model=reward_model_settings(args, folder),
         policy=policy_settings(args, folder),
+        snapshots=snapshots,
     )
 
 

@@ -63,17 +63,17 @@ def _sample(tokenizer, prompt, row, token_ids, finished) -> PolicySample:  # typ
     return PolicySample(prompt, text, tuple(row), tuple(token_ids), finished)
 
 
-def kl_between(
+def log_ratios(
     policy: str | Path,
     reference: str | Path,
     samples: Sequence[PolicySample],
     *,
     temperature: float,
     batch_size: int = 64,
-) -> float:
-    """Mean over ``samples`` of log pi(y|x) - log pi_ref(y|x), nats a completion.
+) -> list[float]:
+    """log pi(y|x) - log pi_ref(y|x) of every sample, nats a completion, both policies tempered.
 
-    An estimate of KL(pi || pi_ref) where the samples are the policy's own at this temperature; signed.
+    Their mean estimates KL(pi || pi_ref) where the samples are the policy's own at this temperature; signed.
     """
     rows = [[*sample.prompt_ids, *sample.token_ids] for sample in samples]
     starts = [len(sample.prompt_ids) for sample in samples]
@@ -81,4 +81,4 @@ def kl_between(
         score_sequences(open_causal_lm(folder), rows, starts, batch_size, temperature)
         for folder in (policy, reference)
     ]
-    return (sums[0] - sums[1]).to(torch.float64).mean().item()
+    return (sums[0] - sums[1]).to(torch.float64).tolist()

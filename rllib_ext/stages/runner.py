@@ -27,7 +27,7 @@ def run_stage(
     cls = stage(name)
     values = checked(cls.knobs, {**settings, "run_folder": str(folder)})  # type: ignore[attr-defined]
     with RunFolder(folder) as run:
-        _same_settings(run, {"algorithm": name, **values})
+        same_settings(run, {"algorithm": name, **values})
         found = completed(folder)
         if found is None:
             found = _train(cls(config=values), run, say)
@@ -36,8 +36,8 @@ def run_stage(
     return {**found, "model": str(folder / found["model"])}
 
 
-def _same_settings(run: RunFolder, config: dict[str, Any]) -> None:
-    """Write config.json; refuse to go on with a stage that was begun with other settings."""
+def same_settings(run: RunFolder, config: dict[str, Any]) -> None:
+    """Write config.json; refuse to go on with a run that was begun with other settings."""
     if not run.file("config.json").is_file():
         run.write_json("config.json", config)
         return
