@@ -66,7 +66,9 @@ class OursSide:
 
     def turn(self, pair: int, rounds: int) -> Turn:
         segment = run_segment(self.side, pair, rounds)
-        if self.shares_cores:  # then its lanes wait for each other, by its own choice; only others can spoil it
+        if (
+            self.shares_cores
+        ):  # then its lanes wait for each other, by its own choice; only others can spoil it
             segment.invalid = reasons_against({}, segment.foreign_cores)
         return Turn(
             self.name, pair, self.completions, segment.round_s, segment.mean("worker_generate"),
