@@ -16,8 +16,10 @@ has words that German has to tell apart (``lexicon.AMBIGUOUS``), so that a sende
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 
 import numpy as np
@@ -30,6 +32,7 @@ from envs.pivot.lexicon import ADJECTIVES, ANIMATE, NOUNS, PLACE, PREPOSITIONS, 
 SPLITS = {"train": tuple(range(4, 20)), "validation": (0, 1), "test": (2, 3)}
 CORPORA = ("game", "french_english", "english_german", "english")
 _KINDS = {kind: [i for i, noun in enumerate(NOUNS) if noun.kind == kind] for kind in ("animate", "thing", "place")}
+_VERBS = list(range(len(VERBS)))
 _OBJECTS = [*_KINDS["thing"], *(i for i in _KINDS[ANIMATE] if NOUNS[i].french[0] != "avocat")]  # avocat: who or what?
 
 
@@ -91,7 +94,7 @@ def scenes(name: str, split: str, seed: int) -> Iterator[tuple[Scene, list[int]]
 
 
 def _scene(rng: np.random.Generator, domain: Domain) -> Scene:
-    verb = _pick(rng, list(range(len(VERBS))), domain.turn)
+    verb = _pick(rng, _VERBS, domain.turn)
     place = _phrase(rng, domain, _KINDS[PLACE]) if rng.random() < domain.place else None
     return Scene(
         subject=_phrase(rng, domain, _KINDS[ANIMATE]),
@@ -115,8 +118,13 @@ def _phrase(rng: np.random.Generator, domain: Domain, nouns: list[int]) -> Phras
 
 def _pick(rng: np.random.Generator, items: list[int], turn: int) -> int:
     """One of ``items``, the one ``turn`` places on being the commonest: weights 1, 1/2, 1/3, ... from there."""
-    weights = 1.0 / (1.0 + (np.arange(len(items)) - turn) % len(items))
-    return items[int(rng.choice(len(items), p=weights / weights.sum()))]
+    return items[bisect(_cumulated(len(items), turn), rng.random())]
+
+
+@cache
+def _cumulated(count: int, turn: int) -> list[float]:
+    weights = 1.0 / (1.0 + (np.arange(count) - turn) % count)
+    return [float(edge) for edge in (np.cumsum(weights) / weights.sum())[:-1]]
 
 
 def _synonym(rng: np.random.Generator, count: int, usual: float) -> int:
