@@ -39,7 +39,7 @@ def resets(period: str, agents: Mapping[str, str]) -> dict[str, Knob]:
         ),
         "reset_optimizer": Knob(False, bool, "A reset also clears the optimizer of whom it resets (ER: no)."),
         "skip_last_reset_within": Knob(
-            0, int, "No reset in so many last play updates: they leave no time to recover.", 0, 10**9
+            1, int, "No reset in so many last play updates: they leave no time to recover.", 1, 10**9
         ),
     }
 
@@ -70,13 +70,12 @@ def elastic_settings(values: Mapping[str, Any], play_updates: int) -> ElasticSet
     """What the knobs mean for ``Elastic``: all is counted in play updates (``grad_steps``).
 
     Where P is not given, it is a quarter of the play, so that three resets come before the end and the last quarter is
-    left to recover; the reset that would come with the last update does not. Where eta is not given it is
+    left to recover; a reset that would come with the last update never does. Where eta is not given it is
     0.3^(1 / ticks of a period).
     """
     if values["method"] not in RESETS:
         return ElasticSettings(variant="none")
     period = values["reset_every"] or max(1, play_updates // 4)
-    skipped = max(values["skip_last_reset_within"], 0 if values["reset_every"] else 1)
     ticks = period // values["ema_every"]
     decay = values["ema_decay"]
     if decay is None:
@@ -93,7 +92,7 @@ def elastic_settings(values: Mapping[str, Any], play_updates: int) -> ElasticSet
         ema_every=values["ema_every"],
         reset_unit="grad_steps",
         reset_every=period,
-        skip_last_reset_within=skipped,
-        run_length=play_updates if skipped else None,
+        skip_last_reset_within=values["skip_last_reset_within"],
+        run_length=play_updates,
         reset_optimizer=values["reset_optimizer"],
     )

@@ -185,7 +185,7 @@ class PivotGame(Game):
         return nn.ModuleDict({name: self.modules[name] for name in chosen})
 
     def clear_optimizers(self) -> None:
-        for agent in self.elastic_agents().keys():  # type: ignore[operator]  # noqa: SIM118
+        for agent in [name for name, _ in self.elastic_agents().named_children()]:
             self.optimizers[f"play_{agent}"].state.clear()
 
     def phase_finished(self, phase: str) -> None:
