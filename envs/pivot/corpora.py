@@ -63,22 +63,19 @@ def read_parallel(
     aligned = _aligned(source, languages, split)
     if aligned is not None:
         recipe = _recipe(languages, nested=False)
-        tasks, report = read_rows(
+        return read_rows(
             aligned, recipe, split="all", max_bad_rows=max_bad_rows, max_rows=size, quarantine=quarantine
         )
-        return tasks, report
+    limits: dict[str, Any] = {"max_bad_rows": max_bad_rows, "max_rows": size, "quarantine": quarantine}
+    hub: dict[str, Any] = {"config": config, "revision": revision}
     present = source_columns(source)
     nested = present is not None and "translation" in present and not set(languages) <= set(present)
-    return read_rows(
-        source,
-        _recipe(languages, nested or (present is None and config is not None)),
-        split=split,
-        config=config,
-        revision=revision,
-        max_bad_rows=max_bad_rows,
-        max_rows=size,
-        quarantine=quarantine,
-    )
+    try:
+        return read_rows(source, _recipe(languages, nested), split=split, **hub, **limits)
+    except BadData as error:
+        if present is not None or "lacks the column" not in str(error):
+            raise
+    return read_rows(source, _recipe(languages, nested=True), split=split, **hub, **limits)  # the hub's other form
 
 
 def _recipe(languages: Sequence[str], nested: bool) -> Recipe[Row]:

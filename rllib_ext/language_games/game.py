@@ -263,6 +263,7 @@ class Game(Trainable):
         state["game"] = {
             "name": type(self).__name__,
             "digest": self.digest,
+            "phases": [[phase.name, phase.updates] for phase in self.phases],
             "updates": self.updates,
             "started": self.started,
             "generations": self.generations,
@@ -288,14 +289,17 @@ class Game(Trainable):
                     "another game. Restore it with what it was begun with, or begin anew in another folder"
                 )
         load_stores(self.modules, self.optimizers, loaded.tensors, loaded.state)
-        self.updates = {name: int(saved["updates"][name]) for name in self.updates}
+        # As they were begun: agents that were found pretrained may be gone by now, or have come since.
+        self.phases = tuple(Phase(str(name), int(updates)) for name, updates in saved["phases"])
+        self.updates = {phase.name: int(saved["updates"][phase.name]) for phase in self.phases}
         self.started, self.generations = bool(saved["started"]), int(saved["generations"])
         self._iteration = saved["iteration"]
         self.restore_extra(saved["extra"])
         self.elastic = Elastic(self.elastic.settings, {})
         if self.started:
             self.elastic = self._new_elastic()
-            stores = {name: loaded.tensors.get(f"elastic_{name}", {}) for name in ("ema", "init")}
-            if self.elastic.settings.keeps_average and not stores["init"]:
+            kept = self.elastic.settings.keeps_average
+            stores = {name: loaded.tensors.get(f"elastic_{name}", {}) if kept else {} for name in ("ema", "init")}
+            if kept and not stores["init"]:
                 raise CheckpointCorrupt(f"{path} holds no average; it was written by another method.")
             self.elastic.load_state_dict({**stores, "critic_init": {}, "counts": saved["elastic"]})
