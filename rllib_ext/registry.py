@@ -130,7 +130,8 @@ def register() -> None:
 def _wrapped_game(name: str, env_config: Mapping[str, Any]) -> Any:
     from ray.rllib.env.wrappers.pettingzoo_env import PettingZooEnv
 
-    return PettingZooEnv(create_environment(name, env_config))
+    wrapper: Any = PettingZooEnv
+    return wrapper(create_environment(name, env_config))
 
 
 def _target(kind: str, name: str, table: Mapping[str, str]) -> str:

@@ -54,8 +54,24 @@ def test_mean_and_standard_error_over_seeds() -> None:
 def test_a_sweep_runs_prints_its_line_and_is_complete_when_asked_again(
     ray_session, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    small = {"hidden": 8, "pretrain_updates": 5, "play_updates": 20, "report_every": 10, "reset_every": 10, "ema_every": 1}
-    words = ["--smoke", "--methods", "plain", "elastic_reset", "--storage-path", str(tmp_path), "--set", json.dumps(small)]
+    small = {
+        "hidden": 8,
+        "pretrain_updates": 5,
+        "play_updates": 20,
+        "report_every": 10,
+        "reset_every": 10,
+        "ema_every": 1,
+    }
+    words = [
+        "--smoke",
+        "--methods",
+        "plain",
+        "elastic_reset",
+        "--storage-path",
+        str(tmp_path),
+        "--set",
+        json.dumps(small),
+    ]
     assert lewis_game.main(words) == 0
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert line["errors"] == 0 and set(line["methods"]) == {"start", "plain", "elastic_reset"}

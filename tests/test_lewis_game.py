@@ -26,12 +26,16 @@ def test_agents_are_linear_in_the_one_hot_vectors() -> None:
 
 def test_nll_is_a_mean_over_properties() -> None:
     logits = torch.zeros(2, 3, 4)
-    assert nll(logits, torch.zeros(2, 3, dtype=torch.int64)).tolist() == pytest.approx([1.3863, 1.3863], abs=1e-4)
+    assert nll(logits, torch.zeros(2, 3, dtype=torch.int64)).tolist() == pytest.approx(
+        [1.3863, 1.3863], abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("way", ["gumbel", "reinforce"])
 def test_both_agents_learn_to_play(tmp_path: Path, way: str) -> None:
-    game = lewis(tmp_path, message_gradient=way, hidden=64, play_updates=400, report_every=200, reset_every=None)
+    game = lewis(
+        tmp_path, message_gradient=way, hidden=64, play_updates=400, report_every=200, reset_every=None
+    )
     start, first, last = [row for row in finish(game) if row["phase"] == "play"]
     assert start["play_updates"] == 0
     assert last["learners"]["play"]["reward"] > first["learners"]["play"]["reward"] + 0.02
@@ -41,7 +45,15 @@ def test_both_agents_learn_to_play(tmp_path: Path, way: str) -> None:
 def test_pretraining_teaches_the_canonical_language(tmp_path: Path) -> None:
     """With every object but a few labelled, both agents know the language, and the task follows."""
     game = lewis(
-        tmp_path, properties=2, types=3, labelled=6, played=1, hidden=32, pretrain_updates=150, pretrain_lr=3e-2, play_updates=1
+        tmp_path,
+        properties=2,
+        types=3,
+        labelled=6,
+        played=1,
+        hidden=32,
+        pretrain_updates=150,
+        pretrain_lr=3e-2,
+        play_updates=1,
     )
     start = next(row for row in iter(game.train, None) if row["phase"] == "play")
     assert start["drift"]["speaker_accuracy"] > 0.7 and start["game"]["listener_accuracy"] > 0.7

@@ -50,7 +50,9 @@ def test_every_name_leads_to_its_class() -> None:
     for name in registry.STAGES:
         assert registry.stage(name).__name__ == name and getattr(rllib_ext, name) is registry.stage(name)
     for name in registry.TRAINABLES:
-        assert registry.trainable(name).__name__ == name and getattr(rllib_ext, name) is registry.trainable(name)
+        assert registry.trainable(name).__name__ == name and getattr(rllib_ext, name) is registry.trainable(
+            name
+        )
     for name in registry.ENVIRONMENTS:
         assert registry.environment(name).__name__ == name
     for name in registry.GAMES:

@@ -27,7 +27,9 @@ from rllib_ext.registry import trainable
 Points = list[dict[str, Any]]
 
 
-def parser(name: str, description: str, methods: Sequence[str], played: Sequence[str]) -> argparse.ArgumentParser:
+def parser(
+    name: str, description: str, methods: Sequence[str], played: Sequence[str]
+) -> argparse.ArgumentParser:
     """The flags that both sweeps have."""
     made = argparse.ArgumentParser(prog=f"python -m tuned_configs.{name}", description=description)
     made.add_argument("--methods", nargs="+", default=list(played), choices=methods, metavar="METHOD")
@@ -63,9 +65,13 @@ def build_tuner(args: argparse.Namespace, name: str, fixed: Mapping[str, Any], t
     rllib_ext.register()
     path = Path(args.storage_path).expanduser().absolute() / args.name
     if Tuner.can_restore(str(path)):
-        return Tuner.restore(str(path), trainable=trainable(name), resume_unfinished=True, restart_errored=True)
+        return Tuner.restore(
+            str(path), trainable=trainable(name), resume_unfinished=True, restart_errored=True
+        )
     if args.resume:
-        raise BadConfig(f"{path} holds no sweep to go on with; leave --resume out, or give its --storage-path and --name")
+        raise BadConfig(
+            f"{path} holds no sweep to go on with; leave --resume out, or give its --storage-path and --name"
+        )
     knobs = sorted({knob for trial in trials for knob in trial})
     defaults = {knob: trainable(name).knobs[knob].default for knob in knobs} | dict(fixed)  # type: ignore[attr-defined]
     every = [{knob: trial.get(knob, defaults[knob]) for knob in knobs} for trial in trials]
@@ -97,7 +103,9 @@ def session(args: argparse.Namespace) -> None:
         options = {"include_dashboard": False} if where == "local" else {}
         ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **options)
     elif args.address:
-        raise BadConfig("--address is given, but a Ray session runs already; set RAY_ADDRESS before it starts")
+        raise BadConfig(
+            "--address is given, but a Ray session runs already; set RAY_ADDRESS before it starts"
+        )
 
 
 def run(
@@ -144,7 +152,10 @@ def table(grid: ResultGrid, columns: Mapping[str, str], own: Sequence[str] = ())
         last.setdefault(name, []).append(frame.iloc[-1].to_dict())
     groups = {"start": list(first.values()), **last}
     return {
-        name: {"n": len(rows), **{k: v for head, key in columns.items() for k, v in _mean(head, key, rows).items()}}
+        name: {
+            "n": len(rows),
+            **{k: v for head, key in columns.items() for k, v in _mean(head, key, rows).items()},
+        }
         for name, rows in groups.items()
         if rows
     }

@@ -5,8 +5,8 @@ Every method plays the same number of updates from the same pretrained agents of
 English (the drift) for each method, then one JSON line. Own knobs (``--num-samples``): entropy weight of REINFORCE, alpha
 of S2P, k1 of SIL, P of Elastic Reset and its ablations.
 
-Source: Lu et al. 2020 (arXiv 2003.12694) for game and settings; Elastic Reset (arXiv 2312.07551), whose period and decay on
-this game are not published. With ``--set '{"data": ..., "french_english": ..., "english_german": ...}'`` on real text.
+Source: Lu et al. 2020 (arXiv 2003.12694) for game and settings; Elastic Reset (arXiv 2312.07551), whose period and decay
+on this game are not published. With ``--set '{"data": ..., "french_english": ..., "english_german": ...}'`` on real text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from rllib_ext.language_games.pivot.knobs import METHODS, PIVOT
 from tuned_configs import _language_games as games
 
 PLAYED = ("reinforce", "s2p", "sil", "elastic_reset")
-COLUMNS = {"bleu_de": "game/bleu_de", "bleu_en": "drift/bleu_en", "nll": "drift/nll", "sender_nll": "drift/sender_nll"}
+COLUMNS = {
+    "bleu_de": "game/bleu_de",
+    "bleu_en": "drift/bleu_en",
+    "nll": "drift/nll",
+    "sender_nll": "drift/sender_nll",
+}
 
 # Two cores, under three minutes: agents of 64 units, one seed, some hundred updates at rates that suit them.
 SMOKE: dict[str, Any] = {

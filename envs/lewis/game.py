@@ -23,8 +23,8 @@ Arguments
 ``reset(options={"index": i})`` plays object i of the split. ``infos`` hold "index"; after the end also "object" and
 "message", for metrics.
 
-Source: Lu et al. 2020 (arXiv 2003.12694), p = t = 5, 10 labelled and 30 played objects; Elastic Reset was developed on it.
-Left out: noise on the channel.
+Source: Lu et al. 2020 (arXiv 2003.12694), p = t = 5, 10 labelled and 30 played objects; Elastic Reset was developed
+on it. Left out: noise on the channel.
 
 Version 0: as above.
 """
@@ -44,7 +44,7 @@ AGENTS = ("speaker", "listener")
 REWARDS = ("share", "all")
 
 
-class LewisDrift(AECEnv[str, Ints, Ints]):
+class LewisDrift(AECEnv[str, Ints, Ints]):  # type: ignore[misc]
     """The Lewis game; the module is the documentation page."""
 
     metadata = {"name": "lewis_drift_v0", "render_modes": ["ansi"], "is_parallelizable": False}
@@ -104,12 +104,13 @@ class LewisDrift(AECEnv[str, Ints, Ints]):
 
     def observe(self, agent: str) -> Ints:
         """The object for the speaker, the message for the listener."""
-        return (self._object_P if agent == "speaker" else self._message_P).copy()
+        seen: Ints = self._object_P if agent == "speaker" else self._message_P
+        return seen.copy()
 
     def step(self, action: Ints | None) -> None:
         agent = self.agent_selection
         if self.terminations[agent] or self.truncations[agent]:
-            self._was_dead_step(action)  # type: ignore[arg-type]
+            self._was_dead_step(action)
             return
         space = self._action_spaces[agent]
         chosen = np.asarray(action)
@@ -132,7 +133,9 @@ class LewisDrift(AECEnv[str, Ints, Ints]):
         """Object and message as text."""
         if self.render_mode is None:
             return None
-        spoken = [] if self.agent_selection == "speaker" and not any(self.terminations.values()) else ["message"]
+        spoken = (
+            [] if self.agent_selection == "speaker" and not any(self.terminations.values()) else ["message"]
+        )
         return "  ".join(
             [f"object {self._object_P.tolist()}", *(f"{word} {self._message_P.tolist()}" for word in spoken)]
         )

@@ -59,6 +59,10 @@ def divide(properties: int, types: int, labelled: int, played: int, seed: int) -
             f"labelled = {labelled} and played = {played} must be 1 or more and leave some of {len(objects_NP)} objects "
             f"held out; seed = {seed} must be 0 or more."
         )
-    order_N = np.random.default_rng(np.random.SeedSequence((seed, properties, types))).permutation(len(objects_NP))
+    order_N = np.random.default_rng(np.random.SeedSequence((seed, properties, types))).permutation(
+        len(objects_NP)
+    )
     shuffled_NP = objects_NP[order_N]
-    return Sets(shuffled_NP[:labelled], shuffled_NP[labelled : labelled + played], shuffled_NP[labelled + played :])
+    return Sets(
+        shuffled_NP[:labelled], shuffled_NP[labelled : labelled + played], shuffled_NP[labelled + played :]
+    )

@@ -25,7 +25,7 @@ from typing import Any
 
 from envs.errors import BadData
 from envs.pivot import synthetic
-from envs.text.row_sources import SPLITS, Source, split_in, source_columns
+from envs.text.row_sources import SPLITS, Source, source_columns, split_in
 from envs.text.row_values import Column, Unusable, strict_text
 from envs.text.rows import Recipe, RowReport, read_rows
 
@@ -75,7 +75,9 @@ def read_parallel(
     except BadData as error:
         if present is not None or "lacks the column" not in str(error):
             raise
-    return read_rows(source, _recipe(languages, nested=True), split=split, **hub, **limits)  # the hub's other form
+    return read_rows(
+        source, _recipe(languages, nested=True), split=split, **hub, **limits
+    )  # the hub's other form
 
 
 def _recipe(languages: Sequence[str], nested: bool) -> Recipe[Row]:
@@ -129,7 +131,9 @@ def _zipped(folder: Path, stem: str, languages: Sequence[str]) -> list[dict[str,
     counts = {f"{stem}.{language}": len(lines) for language, lines in columns.items()}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise BadData(f"{folder}: the files are not aligned, their lines are {told}. Give files of one length.")
+        raise BadData(
+            f"{folder}: the files are not aligned, their lines are {told}. Give files of one length."
+        )
     return [dict(zip(languages, row, strict=True)) for row in zip_longest(*columns.values())]
 
 

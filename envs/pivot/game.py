@@ -55,7 +55,7 @@ AGENTS = ("sender", "receiver")
 LANGUAGES = ("fr", "en", "de")
 
 
-class PivotTranslation(AECEnv[str, str, str]):
+class PivotTranslation(AECEnv[str, str, str]):  # type: ignore[misc]
     """The pivot game; the module is the documentation page."""
 
     metadata = {"name": "pivot_translation_v0", "render_modes": ["ansi"], "is_parallelizable": False}
@@ -129,7 +129,7 @@ class PivotTranslation(AECEnv[str, str, str]):
     def step(self, action: str | None) -> None:
         agent = self.agent_selection
         if self.terminations[agent] or self.truncations[agent]:
-            self._was_dead_step(action)  # type: ignore[arg-type]
+            self._was_dead_step(action)
             return
         if not isinstance(action, str):
             raise BadEnv(f"the {agent}'s action is of type {type(action).__name__}; it must be a text.")
@@ -140,7 +140,9 @@ class PivotTranslation(AECEnv[str, str, str]):
         self._german = action
         value = float(self._reward(action, self._row["de"]))
         if not np.isfinite(value):
-            raise BadEnv(f"the reward of {action!r} is {value}; a reward function must return finite numbers.")
+            raise BadEnv(
+                f"the reward of {action!r} is {value}; a reward function must return finite numbers."
+            )
         self.rewards = dict.fromkeys(AGENTS, value)
         self.terminations = dict.fromkeys(AGENTS, True)
         for info in self.infos.values():

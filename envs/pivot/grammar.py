@@ -144,8 +144,6 @@ def _german(phrase: Phrase, case: str) -> list[str]:
     return [article, *middle, word]
 
 
-
-
 def _ending(phrase: Phrase, case: str, form: str) -> str:
     """Weak after the definite article, mixed after ein, strong after einige."""
     if form == "plural":

@@ -56,7 +56,7 @@ class Preposition:
 
 
 def _noun(french: str, english: str, german: str, kind: str) -> Noun:
-    """"homme hommes m", "man men, guy guys", "mann männer m"."""
+    """ "homme hommes m", "man men, guy guys", "mann männer m"."""
     singular, plural, gender = french.split()
     words = tuple((pair.split()[0], pair.split()[1]) for pair in english.split(","))
     german_singular, german_plural, german_gender = german.split()
@@ -112,15 +112,28 @@ ADJECTIVES = (
 VERBS = (
     _verb("voit voient vu", "sees see saw", "sieht sehen gesehen", True),
     _verb("porte portent porté", "carries carry carried, bears bear bore", "trägt tragen getragen", True),
-    _verb("pousse poussent poussé", "pushes push pushed, shoves shove shoved", "schiebt schieben geschoben", True),
+    _verb(
+        "pousse poussent poussé",
+        "pushes push pushed, shoves shove shoved",
+        "schiebt schieben geschoben",
+        True,
+    ),
     _verb("tire tirent tiré", "pulls pull pulled, drags drag dragged", "zieht ziehen gezogen", True),
     _verb("cherche cherchent cherché", "seeks seek sought", "sucht suchen gesucht", True),
     _verb("trouve trouvent trouvé", "finds find found", "findet finden gefunden", True),
-    _verb("frappe frappent frappé", "hits hit hit, strikes strike struck", "schlägt schlagen geschlagen", True),
+    _verb(
+        "frappe frappent frappé", "hits hit hit, strikes strike struck", "schlägt schlagen geschlagen", True
+    ),
     _verb("pose posent posé", "puts put put, places place placed", "legt legen gelegt", True),
     _verb("dort dorment dormi", "sleeps sleep slept, naps nap napped", "schläft schlafen geschlafen", False),
     _verb("joue jouent joué", "plays play played", "spielt spielen gespielt", False),
-    _verb("saute sautent sauté", "jumps jump jumped, leaps leap leapt", "springt springen gesprungen", False, "ist sind"),
+    _verb(
+        "saute sautent sauté",
+        "jumps jump jumped, leaps leap leapt",
+        "springt springen gesprungen",
+        False,
+        "ist sind",
+    ),
     _verb("court courent couru", "runs run ran", "läuft laufen gelaufen", False, "ist sind"),
     _verb("chante chantent chanté", "sings sing sang", "singt singen gesungen", False),
     _verb("attend attendent attendu", "waits wait waited", "wartet warten gewartet", False),

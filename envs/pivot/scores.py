@@ -16,7 +16,9 @@ from envs.errors import BadEnv
 def corpus_bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """Corpus BLEU-4, one reference a sentence; 0 where no 4-gram matches."""
     if len(hypotheses) != len(references) or not references:
-        raise BadEnv(f"{len(hypotheses)} hypotheses for {len(references)} references; BLEU needs as many, and some.")
+        raise BadEnv(
+            f"{len(hypotheses)} hypotheses for {len(references)} references; BLEU needs as many, and some."
+        )
     return float(_metric(False).corpus_score(list(hypotheses), [list(references)]).score)
 
 

@@ -31,9 +31,14 @@ from envs.pivot.lexicon import ADJECTIVES, ANIMATE, NOUNS, PLACE, PREPOSITIONS, 
 
 SPLITS = {"train": tuple(range(4, 20)), "validation": (0, 1), "test": (2, 3)}
 CORPORA = ("game", "french_english", "english_german", "english")
-_KINDS = {kind: [i for i, noun in enumerate(NOUNS) if noun.kind == kind] for kind in ("animate", "thing", "place")}
+_KINDS = {
+    kind: [i for i, noun in enumerate(NOUNS) if noun.kind == kind] for kind in ("animate", "thing", "place")
+}
 _VERBS = list(range(len(VERBS)))
-_OBJECTS = [*_KINDS["thing"], *(i for i in _KINDS[ANIMATE] if NOUNS[i].french[0] != "avocat")]  # avocat: who or what?
+_OBJECTS = [
+    *_KINDS["thing"],
+    *(i for i in _KINDS[ANIMATE] if NOUNS[i].french[0] != "avocat"),
+]  # avocat: who or what?
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,9 @@ class Domain:
 
 
 TALKS = Domain(past=0.6, definite=0.7, plural=0.4, adjective=0.3, place=0.4, fronted=0.15, usual=0.6, turn=3)
-CAPTIONS = Domain(past=0.2, definite=0.4, plural=0.3, adjective=0.5, place=0.7, fronted=0.3, usual=0.8, turn=0)
+CAPTIONS = Domain(
+    past=0.2, definite=0.4, plural=0.3, adjective=0.5, place=0.7, fronted=0.3, usual=0.8, turn=0
+)
 DOMAINS = {"game": CAPTIONS, "french_english": TALKS, "english_german": TALKS, "english": CAPTIONS}
 
 

@@ -45,7 +45,9 @@ def list_names(options: Namespace) -> int:
 def _first_lines(table: Mapping[str, str]) -> list[tuple[str, str]]:
     """Name and what it is; a stage's own name at the head of its line is not said twice."""
     rows = ((name, _first_line(target.partition(":")[0])) for name, target in table.items())
-    return [(name, what.removeprefix(f"The stage ``{name}``: ").removeprefix(f"{name}: ")) for name, what in rows]
+    return [
+        (name, what.removeprefix(f"The stage ``{name}``: ").removeprefix(f"{name}: ")) for name, what in rows
+    ]
 
 
 def _environments(table: Mapping[str, str]) -> list[tuple[str, str, str]]:

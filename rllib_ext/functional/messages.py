@@ -19,7 +19,14 @@ from torch import Tensor
 from rllib_ext.functional.arguments import as_mask, at_least_float32, require_range, require_same_shape
 from rllib_ext.functional.masking import masked_sum
 
-__all__ = ["MessageLoss", "gumbel_noise", "message_loss", "running_mean", "straight_through", "unigram_divergence"]
+__all__ = [
+    "MessageLoss",
+    "gumbel_noise",
+    "message_loss",
+    "running_mean",
+    "straight_through",
+    "unigram_divergence",
+]
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,9 @@ def message_loss(
     require_same_shape("message_loss", first_column=logps_BT[..., :1].sum(-1), rewards_B=rewards_B)
     rewards_B1 = at_least_float32(rewards_B).detach().unsqueeze(-1)
     sent_BT = as_mask(mask_BT)
-    misses_BT = torch.where(sent_BT, at_least_float32(values_BT) - rewards_B1, 0.0)  # select first: no 0 times NaN
+    misses_BT = torch.where(
+        sent_BT, at_least_float32(values_BT) - rewards_B1, 0.0
+    )  # select first: no 0 times NaN
     safe_logps_BT = torch.where(sent_BT, at_least_float32(logps_BT), 0.0)
     return MessageLoss(
         policy_B=(misses_BT.detach() * safe_logps_BT).sum(dim=-1),

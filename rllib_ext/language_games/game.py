@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from rllib_ext.errors import CheckpointCorrupt, NonFinite
 from rllib_ext.functional.elastic import Elastic, assign_, distance, snapshot, trainable
 from rllib_ext.language_games.knobs import checked, elastic_settings
-from rllib_ext.language_games.stores import load_stores, stores_of
+from rllib_ext.language_games.persistence import checkpoint_of, restore_checkpoint
 from rllib_ext.runtime import checkpoint
 from rllib_ext.runtime.events import Events
 from rllib_ext.runtime.knobs import Knob
@@ -172,7 +172,9 @@ class Game(Trainable):
         """Updates of ``phase`` until the iteration ends: mean figures, and whether play came to a boundary."""
         sums: dict[str, float] = {}
         count, boundary = 0, False
-        while not boundary and count < self.values["report_every"] and self.updates[phase.name] < phase.updates:
+        while (
+            not boundary and count < self.values["report_every"] and self.updates[phase.name] < phase.updates
+        ):
             figures = self.learn(phase.name, self.updates[phase.name])
             if not all(math.isfinite(value) for value in figures.values()):
                 raise NonFinite(
@@ -192,9 +194,10 @@ class Game(Trainable):
         """The initial weights of Elastic Reset are those that play begins with."""
         self.started = True
         self.start_play()
-        self.elastic = self._new_elastic()
+        self.elastic = self.new_elastic()
 
-    def _new_elastic(self) -> Elastic:
+    def new_elastic(self) -> Elastic:
+        """The stores and counters of these weights as they begin to play."""
         settings = elastic_settings(self.values, self.values["play_updates"])
         return Elastic(settings, *trainable(self.elastic_agents()))
 
@@ -209,11 +212,15 @@ class Game(Trainable):
             done = self.elastic.reset(self._weights())
             if done.optimizer:
                 self.clear_optimizers()
-            self.events.emit("reset", f"number {self.elastic.resets}, after update {self.updates[PLAY]} of play")
+            self.events.emit(
+                "reset", f"number {self.elastic.resets}, after update {self.updates[PLAY]} of play"
+            )
         if self._ends_generation():
             self.generations += 1
             result["sil"] = {"generation": self.generations, **self.imitate(self.generations)}
-            self.events.emit("generation", f"number {self.generations}, after update {self.updates[PLAY]} of play")
+            self.events.emit(
+                "generation", f"number {self.generations}, after update {self.updates[PLAY]} of play"
+            )
         return result
 
     # ----- evaluation
@@ -257,21 +264,7 @@ class Game(Trainable):
 
     def write_checkpoint(self, folder: Path) -> Path:
         """Write a whole checkpoint below ``folder``; its path."""
-        tensors, state = stores_of(self.modules, self.optimizers)
-        elastic = self.elastic.state_dict()
-        tensors |= {f"elastic_{name}": elastic[name] for name in ("ema", "init") if elastic[name]}
-        state["game"] = {
-            "name": type(self).__name__,
-            "digest": self.digest,
-            "phases": [[phase.name, phase.updates] for phase in self.phases],
-            "updates": self.updates,
-            "started": self.started,
-            "generations": self.generations,
-            "iteration": self.iteration,
-            "elastic": elastic["counts"],
-            "extra": self.extra_state(),
-        }
-        path = checkpoint.save(folder, step=sum(self.updates.values()), tensors=tensors, state=state)
+        path = checkpoint.save(folder, step=sum(self.updates.values()), **checkpoint_of(self))
         self.events.emit("checkpoint_saved", f"update {sum(self.updates.values())}")
         return path
 
@@ -282,24 +275,8 @@ class Game(Trainable):
             raise CheckpointCorrupt(f"{folder} holds no complete checkpoint; begin the run again")
         loaded = checkpoint.load(path)
         saved = loaded.state["game"]
-        for name, now in (("name", type(self).__name__), ("digest", self.digest)):
-            if saved[name] != now:
-                raise CheckpointCorrupt(
-                    f"{path} was written by a game with {name} {saved[name]!r}, this one has {now!r}: other data or "
-                    "another game. Restore it with what it was begun with, or begin anew in another folder"
-                )
-        load_stores(self.modules, self.optimizers, loaded.tensors, loaded.state)
+        restore_checkpoint(self, loaded, str(path))
         # As they were begun: agents that were found pretrained may be gone by now, or have come since.
         self.phases = tuple(Phase(str(name), int(updates)) for name, updates in saved["phases"])
         self.updates = {phase.name: int(saved["updates"][phase.name]) for phase in self.phases}
-        self.started, self.generations = bool(saved["started"]), int(saved["generations"])
         self._iteration = saved["iteration"]
-        self.restore_extra(saved["extra"])
-        self.elastic = Elastic(self.elastic.settings, {})
-        if self.started:
-            self.elastic = self._new_elastic()
-            kept = self.elastic.settings.keeps_average
-            stores = {name: loaded.tensors.get(f"elastic_{name}", {}) if kept else {} for name in ("ema", "init")}
-            if kept and not stores["init"]:
-                raise CheckpointCorrupt(f"{path} holds no average; it was written by another method.")
-            self.elastic.load_state_dict({**stores, "critic_init": {}, "counts": saved["elastic"]})

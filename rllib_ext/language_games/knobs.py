@@ -13,7 +13,9 @@ from rllib_ext.errors import BadConfig, unknown_name
 from rllib_ext.functional.elastic_schedule import VARIANTS, ElasticSettings
 from rllib_ext.runtime.knobs import Knob, refuse_unknown, take_knobs
 
-RESETS = tuple(name for name in VARIANTS if name != "none")  # ema_only, reset_to_init, reset_to_ema, elastic_reset
+RESETS = tuple(
+    name for name in VARIANTS if name != "none"
+)  # ema_only, reset_to_init, reset_to_ema, elastic_reset
 
 
 def resets(period: str, agents: Mapping[str, str]) -> dict[str, Knob]:
@@ -34,7 +36,9 @@ def resets(period: str, agents: Mapping[str, str]) -> dict[str, Knob]:
         "reset_agents": Knob(
             next(iter(agents)),
             str,
-            "Whom a reset puts back: " + ", ".join(f"{name!r} ({what})" for name, what in agents.items()) + ".",
+            "Whom a reset puts back: "
+            + ", ".join(f"{name!r} ({what})" for name, what in agents.items())
+            + ".",
             choices=tuple(agents),
         ),
         "reset_optimizer": Knob(False, bool, "A reset also clears the optimizer of whom it resets (ER: no)."),
@@ -81,8 +85,8 @@ def elastic_settings(values: Mapping[str, Any], play_updates: int) -> ElasticSet
     if decay is None:
         if ticks == 0:
             raise BadConfig(
-                f"ema_every is {values['ema_every']}, more than the {period} updates between two resets: the average would "
-                "never move. Average more often, or give ema_decay."
+                f"ema_every is {values['ema_every']}, more than the {period} updates between two resets: the average "
+                "would never move. Average more often, or give ema_decay."
             )
         decay = 0.3 ** (1 / ticks)
     return ElasticSettings(

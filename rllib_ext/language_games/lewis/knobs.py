@@ -16,7 +16,9 @@ METHODS = ("plain", "s2p", "sil", *RESETS)
 WORLD = {
     "properties": Knob(5, int, "p: properties of an object, symbols of a message (published: 5).", 1, 20),
     "types": Knob(5, int, "t: values of a property (published: 5).", 2, 1000),
-    "labelled": Knob(10, int, "Objects that are learnt with their canonical message (published: 10).", 1, 10**6),
+    "labelled": Knob(
+        10, int, "Objects that are learnt with their canonical message (published: 10).", 1, 10**6
+    ),
     "played": Knob(30, int, "Objects that are played with (published: 30).", 1, 10**6),
     "data_seed": Knob(0, int, "Which objects are in which set.", 0, 2**31),
 }
@@ -30,8 +32,8 @@ LEARNING = {
     "method": Knob(
         "plain",
         str,
-        "Against drift: 'plain' nothing, 's2p' a supervised loss in every update, 'sil' generations, 'elastic_reset', or one "
-        "of its ablations.",
+        "Against drift: 'plain' nothing, 's2p' a supervised loss in every update, 'sil' generations, 'elastic_reset', or "
+        "one of its ablations.",
         choices=METHODS,
     ),
     "message_gradient": Knob(

@@ -47,18 +47,23 @@ class LewisGame(Game):
         found = {"labelled": sets.labelled_NP, "played": sets.played_NP, "held_out": sets.held_out_NP}
         self.objects = {name: to_tensor(objects, self.device) for name, objects in found.items()}
         self.language = {
-            name: to_tensor(canonical(objects, values["types"]), self.device) for name, objects in found.items()
+            name: to_tensor(canonical(objects, values["types"]), self.device)
+            for name, objects in found.items()
         }
         sizes = values["properties"], values["types"], values["hidden"], values["weight_scale"]
         self.modules = {SPEAKER: speaker(*sizes), LISTENER: listener(*sizes)}
         if values["method"] == "sil":
-            self.modules |= {f"student_{name}": copy.deepcopy(self.modules[name]) for name in (SPEAKER, LISTENER)}
+            self.modules |= {
+                f"student_{name}": copy.deepcopy(self.modules[name]) for name in (SPEAKER, LISTENER)
+            }
         self.optimizers = {}
         for name, module in self.modules.items():
             module.to(self.device)
             self.optimizers[f"play_{name}"] = torch.optim.Adam(module.parameters(), lr=values["lr"])
         for name in (SPEAKER, LISTENER):
-            self.optimizers[name] = torch.optim.Adam(self.modules[name].parameters(), lr=values["pretrain_lr"])
+            self.optimizers[name] = torch.optim.Adam(
+                self.modules[name].parameters(), lr=values["pretrain_lr"]
+            )
         self.baseline = (0.0, 0)
         self.digest = "-".join(str(value) for value in world)
 

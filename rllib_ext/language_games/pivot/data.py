@@ -59,7 +59,9 @@ class PivotData:
         if source is None and corpus == "english" and not synthetic:
             source = values["french_english"]
         if source is None and not synthetic:
-            raise BadConfig(f"{corpus} is not set, and data={values['data']!r} has no pretraining corpus; give {corpus}.")
+            raise BadConfig(
+                f"{corpus} is not set, and data={values['data']!r} has no pretraining corpus; give {corpus}."
+            )
         source = source or SYNTHETIC
         if source == SYNTHETIC and corpus != "game":
             rows = rows or PRETRAINING_ROWS
@@ -67,7 +69,9 @@ class PivotData:
 
     def _read(self, corpus: str, source: str, split: str, size: int | None) -> list[Row]:
         values = self._values
-        hub = {"config": values["data_config"], "revision": values["data_revision"]} if corpus == "game" else {}
+        hub = (
+            {"config": values["data_config"], "revision": values["data_revision"]} if corpus == "game" else {}
+        )
         rows, report = read_parallel(
             source,
             LANGUAGES[corpus],
@@ -80,7 +84,13 @@ class PivotData:
             **hub,
         )
         quarantined = len(report.quarantined)
-        account = {"corpus": corpus, "split": split, "read": report.total, "quarantined": quarantined, "too_long": 0}
+        account = {
+            "corpus": corpus,
+            "split": split,
+            "read": report.total,
+            "quarantined": quarantined,
+            "too_long": 0,
+        }
         self.accounts.append(account | {"kept": len(rows)})
         return rows
 
@@ -89,14 +99,21 @@ class PivotData:
     ) -> dict[str, Ids]:
         """The ids by language; rows that are too long go, in every language at once."""
         encoded = {
-            language: self.vocabulary.encode([row[language] for row in rows]) for language in LANGUAGES[corpus]
+            language: self.vocabulary.encode([row[language] for row in rows])
+            for language in LANGUAGES[corpus]
         }
         if not cut:
             return encoded
         most = self._values["max_tokens"]
-        kept = [index for index, row in enumerate(zip(*encoded.values(), strict=True)) if max(map(len, row)) <= most]
+        kept = [
+            index
+            for index, row in enumerate(zip(*encoded.values(), strict=True))
+            if max(map(len, row)) <= most
+        ]
         if not kept:
-            raise BadData(f"{corpus}: every row of {purpose} has more than max_tokens={most} tokens; raise it.")
+            raise BadData(
+                f"{corpus}: every row of {purpose} has more than max_tokens={most} tokens; raise it."
+            )
         for account in self.accounts:
             if account["corpus"] == corpus and account["split"] == "train":
                 account |= {"kept": len(kept), "too_long": len(rows) - len(kept)}

@@ -13,9 +13,7 @@ METHODS = ("reinforce", "s2p", "sil", *RESETS)
 _SOURCE = "'synthetic' (built in), a folder of aligned plain files, JSONL, parquet, or a hub name"
 
 DATA = {
-    "data": Knob(
-        "synthetic", str, f"Game data, rows of fr, en, de: {_SOURCE}. Published: Multi30k, task 1."
-    ),
+    "data": Knob("synthetic", str, f"Game data, rows of fr, en, de: {_SOURCE}. Published: Multi30k, task 1."),
     "french_english": Knob(
         None,
         str,
@@ -45,7 +43,9 @@ DATA = {
         "'word', or 'bpe': byte pairs learnt on the game data's three languages.",
         choices=("word", "bpe"),
     ),
-    "vocabulary_size": Knob(25_000, int, "Entries of the joint vocabulary (published: 25,000 merges).", 8, 10**7),
+    "vocabulary_size": Knob(
+        25_000, int, "Entries of the joint vocabulary (published: 25,000 merges).", 8, 10**7
+    ),
     "max_tokens": Knob(80, int, "Rows with a longer sentence are left out, and counted.", 4, 10**5),
 }
 
@@ -59,7 +59,9 @@ PRETRAINING = {
     "pretrain_updates": Knob(1_000_000, int, "Updates of each agent (published: at most 1M).", 0, 10**9),
     "pretrain_tokens": Knob(2000, int, "Tokens of a pretraining batch (published: 2,000).", 1, 10**8),
     "pretrain_lr": Knob(3e-4, float, "Adam's rate at the start of pretraining (published: 3e-4).", 1e-12, 1),
-    "pretrain_lr_end": Knob(1e-5, float, "Reached linearly after pretrain_lr_updates (published: 1e-5).", 0, 1),
+    "pretrain_lr_end": Knob(
+        1e-5, float, "Reached linearly after pretrain_lr_updates (published: 1e-5).", 0, 1
+    ),
     "pretrain_lr_updates": Knob(500_000, int, "Updates of the linear fall (published: 500k).", 1, 10**9),
     "sender_dropout": Knob(0.2, float, "In pretraining only (published: 0.2 for Fr-En).", 0, 0.99),
     "receiver_dropout": Knob(0.3, float, "In pretraining only (published: 0.3 for En-De).", 0, 0.99),

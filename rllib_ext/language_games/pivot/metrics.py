@@ -103,7 +103,8 @@ def same_places(messages: Ids, others: Ids) -> float:
 
 def _mean(parts: list[tuple[Tensor, Tensor]]) -> float:
     """Sum of NLLs over sum of tokens."""
-    return float(sum(nll.double().sum() for nll, _ in parts) / sum(tokens.sum() for _, tokens in parts))
+    nats = sum(float(nll.detach().double().sum()) for nll, _ in parts)
+    return nats / sum(int(tokens.sum()) for _, tokens in parts)
 
 
 def _unigrams(rows: Ids, size: int) -> Tensor:

@@ -22,7 +22,13 @@ from rllib_ext.language_games.pivot.knobs import MODEL, PRETRAINING
 from rllib_ext.language_games.stores import load_stores, stores_of
 from rllib_ext.runtime import checkpoint
 
-_MAKING = (*MODEL, *(name for name in PRETRAINING if name != "pretrained_folder"), "grad_clip", "seed", "num_gpus")
+_MAKING = (
+    *MODEL,
+    *(name for name in PRETRAINING if name != "pretrained_folder"),
+    "grad_clip",
+    "seed",
+    "num_gpus",
+)
 
 
 def place_of(values: Mapping[str, Any], data_digest: str) -> Path | None:

@@ -92,8 +92,8 @@ class Seq2Seq(nn.Module):
     ) -> Tensor:
         """Up to ``most`` tokens, drawn with ``generator`` or greedily without one; what follows EOS is <pad>.
 
-        ``policy``: only what ``message_logits`` allows, with ``least`` tokens before EOS. A row that does not stop has
-        no EOS.
+        <pad> and <bos> are never written; ``policy``: only what ``message_logits`` allows, with ``least`` tokens before
+        EOS. A row that does not stop has no EOS.
         """
         memory = self.encode(source_BS)
         state_BH, fed_BH = memory.last_BH, torch.zeros_like(memory.last_BH)
@@ -105,6 +105,8 @@ class Seq2Seq(nn.Module):
             logits_BV = self.output(fed_BH)
             if policy:
                 logits_BV = message_logits(logits_BV[:, None], least, first=len(tokens))[:, 0]
+            else:
+                logits_BV = logits_BV.index_fill(-1, torch.tensor([PAD, BOS], device=logits_BV.device), NEVER)
             if generator is None:
                 token_B = logits_BV.argmax(dim=-1)
             else:
@@ -114,7 +116,9 @@ class Seq2Seq(nn.Module):
             stopped_B = stopped_B | (token_B == EOS)
         return torch.stack(tokens, dim=1)
 
-    def _step(self, input_BE: Tensor, state_BH: Tensor, fed_BH: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+    def _step(
+        self, input_BE: Tensor, state_BH: Tensor, fed_BH: Tensor, memory: Memory
+    ) -> tuple[Tensor, Tensor]:
         state_BH = self.decoder(torch.cat([input_BE, fed_BH], dim=-1), state_BH)
         scores_BS = torch.bmm(memory.keys_BSH, state_BH.unsqueeze(-1)).squeeze(-1)
         weights_BS = torch.softmax(scores_BS.masked_fill(~memory.mask_BS, NEVER), dim=-1)

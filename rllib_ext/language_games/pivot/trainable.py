@@ -117,7 +117,9 @@ class PivotGame(Game):
         else:
             done = min(1.0, update / values["pretrain_lr_updates"])
             for group in optimizer.param_groups:
-                group["lr"] = values["pretrain_lr"] + done * (values["pretrain_lr_end"] - values["pretrain_lr"])
+                group["lr"] = values["pretrain_lr"] + done * (
+                    values["pretrain_lr_end"] - values["pretrain_lr"]
+                )
             loss = self._with_dropout(net, batch, ("dropout", phase, update))
         self._apply(loss, {phase: [phase]})
         return {"loss": float(loss.detach())}
@@ -170,7 +172,9 @@ class PivotGame(Game):
         for agent, speaker in ((SENDER, self.modules[SENDER]), (RECEIVER, students[SENDER])):
             for place in range(values["sil_updates"]):
                 number = (generation - 1) * values["sil_updates"] + place
-                french_BS, german_BT = (ids.to(self.device) for ids in self._batches[f"sil {agent}"].batch(number))
+                french_BS, german_BT = (
+                    ids.to(self.device) for ids in self._batches[f"sil {agent}"].batch(number)
+                )
                 messages_BT = speaker.generate(french_BS, policy=True, **limits)
                 pair = (french_BS, messages_BT) if agent == SENDER else (messages_BT, german_BT)
                 loss = mean_nll(students[agent], *pair)  # type: ignore[arg-type]
@@ -181,7 +185,9 @@ class PivotGame(Game):
         return {f"{name}_nll": loss for name, loss in losses.items()}
 
     def elastic_agents(self) -> nn.Module:
-        chosen = {"sender": [SENDER], "receiver": [RECEIVER], "both": [SENDER, RECEIVER]}[self.values["reset_agents"]]
+        chosen = {"sender": [SENDER], "receiver": [RECEIVER], "both": [SENDER, RECEIVER]}[
+            self.values["reset_agents"]
+        ]
         return nn.ModuleDict({name: self.modules[name] for name in chosen})
 
     def clear_optimizers(self) -> None:

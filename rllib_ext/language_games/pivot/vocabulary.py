@@ -51,12 +51,16 @@ class Vocabulary:
         tokenizer.train_from_iterator(texts, trainer)
         found = [tokenizer.token_to_id(name) for name in SPECIAL]
         if found != [PAD, UNK, BOS, EOS] or tokenizer.get_vocab_size() == len(SPECIAL):
-            raise BadData(f"no vocabulary of {size} entries can be learnt from this text (special ids {found}).")
+            raise BadData(
+                f"no vocabulary of {size} entries can be learnt from this text (special ids {found})."
+            )
         return cls(tokenizer)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, EOS last."""
-        return [[*item.ids, EOS] for item in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        return [
+            [*item.ids, EOS] for item in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        ]
 
     def decode(self, rows: Iterable[Sequence[int]]) -> list[str]:
         """The text of each row up to its first EOS, words separated by one blank; <unk> is written out."""
@@ -64,7 +68,9 @@ class Vocabulary:
 
     def normal(self, text: str) -> str:
         """The text as the agents could at best have written it: lower case, words separated by one blank."""
-        pieces = self._tokenizer.pre_tokenizer.pre_tokenize_str(self._tokenizer.normalizer.normalize_str(text))
+        pieces = self._tokenizer.pre_tokenizer.pre_tokenize_str(
+            self._tokenizer.normalizer.normalize_str(text)
+        )
         return " ".join(piece for piece, _ in pieces)
 
     def to_json(self) -> str:
@@ -90,5 +96,7 @@ def _library() -> Any:
     try:
         import tokenizers
     except ImportError as error:
-        raise BadConfig("the pivot game needs the package tokenizers: pip install 'rllib-ext[llm]'.") from error
+        raise BadConfig(
+            "the pivot game needs the package tokenizers: pip install 'rllib-ext[llm]'."
+        ) from error
     return tokenizers
