@@ -1,4 +1,4 @@
-"""The one table of public names: algorithm → class, stage → class, environment → class.
+"""The one table of public names: algorithm, stage, game, trainable, environment → class.
 
 Targets are ``"module:Class"`` strings, so reading a name costs no import. An algorithm ``X`` keeps its
 ``XConfig`` in the same module. `register` hands the names to Tune, RLlib and gymnasium; it starts no Ray
@@ -29,6 +29,11 @@ STAGES: dict[str, str] = {  # Tune trainables that are no RLlib algorithms: supe
     "OfflineDPO": "rllib_ext.stages.offline_dpo:OfflineDPO",
 }
 
+TRAINABLES: dict[str, str] = {  # Tune trainables that play the games below with nets of their own
+    "PivotGame": "rllib_ext.language_games.pivot:PivotGame",
+    "LewisGame": "rllib_ext.language_games.lewis:LewisGame",
+}
+
 ENVIRONMENTS: dict[str, str] = {
     "Docstrings": "envs.text:Docstrings",
     "TLDR": "envs.text:TLDR",
@@ -37,11 +42,16 @@ ENVIRONMENTS: dict[str, str] = {
     "ControlledTLDR": "envs.text:ControlledTLDR",
 }
 
+GAMES: dict[str, str] = {  # for several agents: PettingZoo environments
+    "PivotTranslation": "envs.pivot:PivotTranslation",
+    "LewisDrift": "envs.lewis:LewisDrift",
+}
+
 
 def exports() -> dict[str, str]:
-    """Public attributes of ``rllib_ext``: ``register``, every algorithm, every config class and every stage."""
+    """Public attributes of ``rllib_ext``: ``register``, every algorithm, every config class, stage and trainable."""
     configs = {f"{name}Config": f"{target}Config" for name, target in ALGORITHMS.items()}
-    return {"register": "rllib_ext.registry:register", **ALGORITHMS, **configs, **STAGES}
+    return {"register": "rllib_ext.registry:register", **ALGORITHMS, **configs, **STAGES, **TRAINABLES}
 
 
 def gymnasium_id(name: str) -> str:
@@ -64,22 +74,32 @@ def stage(name: str) -> type:
     return _load(_target("stage", name, STAGES))
 
 
+def trainable(name: str) -> type:
+    """The class of a public name that Tune trains as it is: a stage, or one that plays a game."""
+    return _load(_target("trainable", name, {**STAGES, **TRAINABLES}))
+
+
 def environment(name: str) -> type:
     """The environment class of a public name."""
     return _load(_target("environment", name, ENVIRONMENTS))
 
 
+def game(name: str) -> type:
+    """The PettingZoo environment class of a game's public name."""
+    return _load(_target("game", name, GAMES))
+
+
 def resolve(name: str) -> type:
-    """The class behind any public name: algorithm, stage or environment."""
-    return _load(_target("name", name, {**ALGORITHMS, **STAGES, **ENVIRONMENTS}))
+    """The class behind any public name."""
+    return _load(_target("name", name, {**ALGORITHMS, **STAGES, **TRAINABLES, **ENVIRONMENTS, **GAMES}))
 
 
 def create_environment(name: str, env_config: Mapping[str, Any]) -> Any:
-    """An environment of the table, built from RLlib's ``env_config``.
+    """An environment or a game of the table, built from RLlib's ``env_config``.
 
     Raises `BadConfig` with the nearest right key where the environment takes no such argument.
     """
-    cls = environment(name)
+    cls = game(name) if name in GAMES else environment(name)
     parameters = inspect.signature(cls).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for key in env_config:
@@ -94,17 +114,27 @@ def register() -> None:
     """Make every public name known to Tune, RLlib and gymnasium; calling it again changes nothing.
 
     Tune wants the class of a trainable, so the algorithms' modules are imported here. Environments are
-    registered by name and imported by whoever builds one.
+    registered by name and imported by whoever builds one. RLlib gets a game in its own wrapper of PettingZoo's
+    agent-by-agent environments.
     """
     import gymnasium
     from ray.tune.registry import register_env, register_trainable
 
-    for name in (*ALGORITHMS, *STAGES):
+    for name in (*ALGORITHMS, *STAGES, *TRAINABLES):
         register_trainable(name, resolve(name))
     for name, target in ENVIRONMENTS.items():
         register_env(name, functools.partial(create_environment, name))
         if gymnasium_id(name) not in gymnasium.registry:
             gymnasium.register(id=gymnasium_id(name), entry_point=target)
+    for name in GAMES:
+        register_env(name, functools.partial(_wrapped_game, name))
+
+
+def _wrapped_game(name: str, env_config: Mapping[str, Any]) -> Any:
+    from ray.rllib.env.wrappers.pettingzoo_env import PettingZooEnv
+
+    wrapper: Any = PettingZooEnv
+    return wrapper(create_environment(name, env_config))
 
 
 def _target(kind: str, name: str, table: Mapping[str, str]) -> str:

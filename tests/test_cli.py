@@ -69,6 +69,8 @@ def test_help_and_lists_come_without_torch_and_ray() -> None:
         *registry.ALGORITHMS,
         *registry.STAGES,
         *registry.ENVIRONMENTS,
+        *registry.TRAINABLES,
+        *registry.GAMES,
         *LLM_KNOBS.keys() - {"run_folder"},
         *RUN_KNOBS,
     ):

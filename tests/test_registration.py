@@ -37,7 +37,7 @@ def test_import_is_quick_and_light() -> None:
 def test_listing_the_names_imports_none_of_them() -> None:
     code = "import sys, rllib_ext; print(*dir(rllib_ext)); print('ray' in sys.modules, 'envs' in sys.modules)"
     names, loaded = run_python("-c", code).stdout.splitlines()
-    assert {"register", *registry.ALGORITHMS, *registry.STAGES} <= set(names.split())
+    assert {"register", *registry.ALGORITHMS, *registry.STAGES, *registry.TRAINABLES} <= set(names.split())
     assert loaded == "False False"
 
 
@@ -49,8 +49,14 @@ def test_every_name_leads_to_its_class() -> None:
         assert type(config) is getattr(rllib_ext, f"{name}Config")
     for name in registry.STAGES:
         assert registry.stage(name).__name__ == name and getattr(rllib_ext, name) is registry.stage(name)
+    for name in registry.TRAINABLES:
+        assert registry.trainable(name).__name__ == name and getattr(rllib_ext, name) is registry.trainable(
+            name
+        )
     for name in registry.ENVIRONMENTS:
         assert registry.environment(name).__name__ == name
+    for name in registry.GAMES:
+        assert registry.game(name).__name__ == name and registry.game(name).metadata["name"]
 
 
 def test_registering_twice_without_ray_and_then_reading_it_on_the_cluster() -> None:
@@ -84,6 +90,8 @@ print(ray.get(seen.remote(), timeout=120))
         (registry.config_class, "asyncrloo", "AsyncRLOO"),
         (registry.environment, "tldr", "TLDR"),
         (registry.stage, "RewardModl", "RewardModel"),
+        (registry.trainable, "PivotGam", "PivotGame"),
+        (registry.game, "lewisdrift", "LewisDrift"),
         (registry.resolve, "GSM8", "GSM8K"),
     ],
 )

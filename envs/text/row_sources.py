@@ -136,7 +136,7 @@ def _folder(folder: Path, request: Request) -> Stream:
         raise BadData(f"the folder {folder} holds no {', '.join(SUFFIXES)} file.")
     by_split: dict[str, list[Path]] = {}
     for path in files:
-        named = _split_in(path.stem) or (_split_in(path.parent.name) if path.parent != folder else "")
+        named = split_in(path.stem) or (split_in(path.parent.name) if path.parent != folder else "")
         by_split.setdefault(named, []).append(path)
     unnamed = by_split.pop("", [])
     if request.split == "all" or not by_split:
@@ -172,7 +172,7 @@ def _choose(name: str, request: Request, present: Sequence[str]) -> tuple[list[s
     raise BadData(f"{name} has no {split!r} split; it has {', '.join(sorted(present))}.")
 
 
-def _split_in(text: str) -> str:
+def split_in(text: str) -> str:
     """The first word of ``text`` that names a split, or ''."""
     words = (_ALIASES.get(word, word) for word in re.split(r"[^a-z]+", text.lower()))
     return next((word for word in words if word in SPLITS), "")

@@ -1,4 +1,4 @@
-"""``list``: the algorithms, stages and environments that the table of names holds, and the sweeps.
+"""``list``: the algorithms, stages, games and environments that the table of names holds, and the sweeps.
 
 What an algorithm is comes from the first line of its package, read without importing it: that would bring
 in torch and Ray, and a list should come at once.
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rllib_ext.cli.sweep import sweeps
-from rllib_ext.registry import ALGORITHMS, ENVIRONMENTS, STAGES, environment
+from rllib_ext.registry import ALGORITHMS, ENVIRONMENTS, GAMES, STAGES, TRAINABLES, resolve
 
 
 def list_names(options: Namespace) -> int:
@@ -26,7 +26,9 @@ def list_names(options: Namespace) -> int:
     tables = {
         "algorithms": _first_lines(ALGORITHMS),
         "supervised stages (--set data=...)": _first_lines(STAGES),
-        "environments": _environments(),
+        "language games (Tune trainables: rllib-ext sweep ...)": _first_lines(TRAINABLES),
+        "environments": _environments(ENVIRONMENTS),
+        "environments for several agents (PettingZoo)": _environments(GAMES),
         "sweeps": list(sweeps().items()),
     }
     for title, rows in ((title, rows) for title, rows in tables.items() if rows):
@@ -43,13 +45,15 @@ def list_names(options: Namespace) -> int:
 def _first_lines(table: Mapping[str, str]) -> list[tuple[str, str]]:
     """Name and what it is; a stage's own name at the head of its line is not said twice."""
     rows = ((name, _first_line(target.partition(":")[0])) for name, target in table.items())
-    return [(name, what.removeprefix(f"The stage ``{name}``: ")) for name, what in rows]
+    return [
+        (name, what.removeprefix(f"The stage ``{name}``: ").removeprefix(f"{name}: ")) for name, what in rows
+    ]
 
 
-def _environments() -> list[tuple[str, str, str]]:
+def _environments(table: Mapping[str, str]) -> list[tuple[str, str, str]]:
     rows = []
-    for name in ENVIRONMENTS:
-        cls = environment(name)
+    for name in table:
+        cls = resolve(name)
         what = (inspect.getdoc(inspect.getmodule(cls)) or "").partition("\n")[0].removeprefix(f"{name}: ")
         keys = [key for key in inspect.signature(cls).parameters if key not in ("reward", "render_mode")]
         rows.append((name, what, ", ".join(keys)))
