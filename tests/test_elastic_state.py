@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from elastic_fixture import MODULE, built, cartpole, equal, learner_of, module_state
@@ -91,7 +92,7 @@ def _worker_weights(algorithm):
     (state,) = algorithm.env_runner_group.foreach_env_runner(
         lambda runner: runner.get_state(components="rl_module"), local_env_runner=False, timeout_seconds=60
     )
-    return state["rl_module"]
+    return {name: np.array(value) for name, value in state["rl_module"].items()}
 
 
 def test_10_two_learners_keep_one_average(ray_session) -> None:

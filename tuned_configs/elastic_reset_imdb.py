@@ -13,9 +13,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 
 import rllib_ext
+from rllib_ext.analysis.rows import flatten
 from rllib_ext.registry import algorithm
 
 PASSES, ITERATIONS = 5, 50
@@ -126,10 +128,14 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(space(args), indent=1))
         return 0
     results = build(args).fit()
-    wanted = ["config/kl_beta", "config/reset_every", "config/ema_decay", "config/seed", "er/num_resets",
-              "evaluation/reward_mean", "evaluation/ppl_reference", "evaluation/kl_ref"]  # fmt: skip
-    table = results.get_dataframe()
-    print(table[[column for column in wanted if column in table]].to_string(index=False))
+    shown = ("kl_beta", "reset_every", "ema_decay", "seed")
+    measured = ("er/num_resets", "evaluation/reward_mean", "evaluation/ppl_reference", "evaluation/kl_ref")
+    rows = [
+        [result.config[name] for name in shown]
+        + [flatten(result.metrics or {}).get(name) for name in measured]
+        for result in results
+    ]
+    print(pandas.DataFrame(rows, columns=[*shown, *measured]).to_string(index=False))
     print(f"frontier: rllib-ext plot {results.experiment_path}")
     return 1 if results.num_errors else 0
 

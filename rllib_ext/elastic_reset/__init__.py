@@ -11,8 +11,24 @@ moments and the weight of a KL penalty stay through a reset unless a knob says o
 Left out: NLPO (a baseline of the IMDB study that needs a second, masking policy).
 """
 
-from rllib_ext.elastic_reset.knobs import PRESETS
-from rllib_ext.elastic_reset.learner import ElasticResetLearner
-from rllib_ext.elastic_reset.ppo import ElasticResetPPO, ElasticResetPPOConfig
+from __future__ import annotations
 
-__all__ = ["PRESETS", "ElasticResetLearner", "ElasticResetPPO", "ElasticResetPPOConfig"]
+import importlib
+from typing import Any
+
+_WHERE = {
+    "PRESETS": "knobs",
+    "ElasticResetLearner": "learner",
+    "ElasticResetPPO": "ppo",
+    "ElasticResetPPOConfig": "ppo",
+    "ResetAware": "scheduler",
+}
+
+__all__ = ["PRESETS", "ElasticResetLearner", "ElasticResetPPO", "ElasticResetPPOConfig", "ResetAware"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imported where first used: a list of names reads this package's modules without bringing in Ray."""
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"rllib_ext.elastic_reset.{_WHERE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

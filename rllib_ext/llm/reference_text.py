@@ -13,7 +13,7 @@ import torch
 
 from envs.text import TextEnv
 from rllib_ext.functional.text_windows import next_token_logps, text_perplexity
-from rllib_ext.llm.safety import open_tokenizer
+from rllib_ext.llm.safety import encode_plain, open_tokenizer
 
 WINDOW = 1024
 
@@ -31,7 +31,9 @@ def joined_references(env: Any, tokens: int) -> str:
         task = unwrapped.task(index)
         if not task.reference:
             continue
-        parts.append((task.prompt if isinstance(task.prompt, str) else "") + task.reference)
+        prompt = task.prompt if isinstance(task.prompt, str) else ""
+        apart = prompt and not prompt[-1].isspace() and not task.reference[0].isspace()
+        parts.append(prompt + (" " if apart else "") + task.reference)
         length += len(parts[-1])
         if length >= 16 * tokens:
             break
@@ -43,11 +45,7 @@ def policy_perplexity(learner: Any, text: str, tokens: int, **_: Any) -> float:
     """Perplexity of the first ``tokens`` tokens of ``text`` under the learner's current policy, temperature 1."""
     config, model = learner.config, learner.language_module.model
     tokenizer = open_tokenizer(config.language_model, config.revision)
-    ids = (
-        tokenizer(text, add_special_tokens=False, return_tensors="pt")
-        .input_ids[0, :tokens]
-        .to(learner.device)
-    )
+    ids = torch.tensor(encode_plain(tokenizer, [text])[0][:tokens], device=learner.device)
     window = min(WINDOW, getattr(model.config, "max_position_embeddings", None) or WINDOW)
     training = model.training
     model.eval()
