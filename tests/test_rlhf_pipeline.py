@@ -190,6 +190,6 @@ def test_kill_9_in_reinforcement_learning_ends_with_the_same_table(
     killed(tmp_path / "cut", "ppo", "ppo/checkpoints")
     assert not (tmp_path / "cut" / "ppo" / "done.json").exists()
     with pytest.raises(BadConfig, match=r"other settings \(lr"):
-        rlhf_pipeline.main(words(tmp_path / "cut", "ppo", lr=1e-4))
+        rlhf_pipeline.main(words(tmp_path / "cut", "ppo", lr=3e-4))
     assert run(tmp_path / "cut", "ppo", capsys) == whole
     assert same_model(tmp_path / "whole" / "ppo" / "model", tmp_path / "cut" / "ppo" / "model")

@@ -37,7 +37,7 @@ def cell(hidden: int, seed: int, **figures: Any) -> dict[str, Any]:
     level = 0.1 * math.log2(hidden / 32)
     plain = {
         "hidden": hidden, "seed": seed, "parameters": hidden * hidden, "kl": 1.0, "rouge_l": 0.4 + shift - level,
-        "rm_accuracy": 0.7 + shift + wiggle, "gold_win_rate_before": 0.3 + shift + level + wiggle,
+        "rm_accuracy": 0.7 + shift + 0.001 * hidden * (-1) ** seed, "gold_win_rate_before": 0.3 + shift + level + wiggle,
         "gold_win_rate_after": 0.4 + shift + level, "gold_win_rate_sampled_before": 0.3 + shift,
         "gold_win_rate_sampled_after": 0.3 + shift + wiggle - 0.001,
         "curve": curve([1.0, 2.0, 1.5 - wiggle], [0.0, 1.0, 2.0 + wiggle]),
