@@ -1,7 +1,7 @@
 # Every target prepares .venv by itself (scripts/setup_env.sh); where it is up to date that takes no time.
 RUN := .venv/bin/python
 ARGS ?=
-JOBS ?= 3
+JOBS ?= 2
 BENCH ?= $(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))
 
 .PHONY: help env demo test lint bench
@@ -12,7 +12,7 @@ help:
 	@echo "make test    the test suite"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   every benchmark, one after another (one of them: make bench BENCH=async_vs_sync)"
-	@echo "Options: PYTHON=python3.12  DEVICE=cpu|gpu  JOBS=3 (test processes)  ARGS='what the program itself takes'"
+	@echo "Options: PYTHON=python3.12  DEVICE=cpu|gpu  JOBS=2 (test processes)  ARGS='what the program itself takes'"
 
 env:
 	@PYTHON="$(PYTHON)" DEVICE="$(DEVICE)" scripts/setup_env.sh

@@ -66,8 +66,7 @@ step() {
 }
 
 pip_install() {
-  # Byte code is made where a module is first imported: most of what is installed here never is.
-  "$venv/bin/python" -m pip install --quiet --no-compile --progress-bar off --no-input --disable-pip-version-check "$@"
+  "$venv/bin/python" -m pip install --quiet --progress-bar off --no-input --disable-pip-version-check "$@"
 }
 
 make_venv() {
