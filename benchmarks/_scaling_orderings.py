@@ -13,37 +13,15 @@ orderings; there are three, and each is given with its interval.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-# Two-sided 95 % points of Student's t, by degrees of freedom.
-STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+from benchmarks._statistics import student_interval, verdict
+
 FIGURES = ("rouge_l", "rm_accuracy", "gold_win_rate_before", "gold_win_rate_after", "gold_win_rate_sampled_before",
            "gold_win_rate_sampled_after", "kl")  # fmt: skip
-
-
-def interval(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, 95 % interval (null for one value) and number of values."""
-    data = np.asarray(values, dtype=np.float64)
-    if data.size < 2:
-        return {"mean": float(data.mean()), "low": None, "high": None, "n": int(data.size)}
-    half = STUDENT.get(data.size - 1, 1.96) * data.std(ddof=1) / math.sqrt(data.size)
-    return {
-        "mean": float(data.mean()),
-        "low": float(data.mean() - half),
-        "high": float(data.mean() + half),
-        "n": int(data.size),
-    }
-
-
-def verdict(found: Mapping[str, Any]) -> bool | str:
-    """Whether a difference is above 0."""
-    if found["low"] is None or found["low"] <= 0 <= found["high"]:
-        return "undecided"
-    return found["low"] > 0
 
 
 def by_size(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -52,7 +30,8 @@ def by_size(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         str(hidden): {
             "parameters": next(cell["parameters"] for cell in cells if cell["hidden"] == hidden),
             **{
-                name: interval([cell[name] for cell in cells if cell["hidden"] == hidden]) for name in FIGURES
+                name: student_interval([cell[name] for cell in cells if cell["hidden"] == hidden])
+                for name in FIGURES
             },
         }
         for hidden in _sizes(cells)
@@ -66,15 +45,18 @@ def slope(cells: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     for seed in _seeds(cells):
         at = {cell["hidden"]: cell[name] for cell in cells if cell["seed"] == seed}
         slopes.append(np.polyfit(sizes, [at[hidden] for hidden in _sizes(cells)], 1)[0])
-    return interval(slopes)
+    return student_interval(slopes)
 
 
 def gains(cells: Sequence[Mapping[str, Any]], before: str, after: str) -> dict[str, Any]:
     """after - before: by size, and over all sizes with the seed as the unit (its mean over sizes)."""
     differences = {(c["hidden"], c["seed"]): c[after] - c[before] for c in cells}
     sizes, seeds = _sizes(cells), _seeds(cells)
-    rows = {str(hidden): interval([differences[hidden, seed] for seed in seeds]) for hidden in sizes}
-    return {"all": interval([np.mean([differences[h, seed] for h in sizes]) for seed in seeds]), **rows}
+    rows = {str(hidden): student_interval([differences[hidden, seed] for seed in seeds]) for hidden in sizes}
+    return {
+        "all": student_interval([np.mean([differences[h, seed] for h in sizes]) for seed in seeds]),
+        **rows,
+    }
 
 
 def orderings(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -116,8 +98,8 @@ def over_optimised(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             np.delete(gold, place, 0).mean(0) if len(gold) > 1 else gold[0] for place in range(len(gold))
         ]
         best = [int(curve.argmax()) for curve in others]
-        fall = interval([gold[place, at] - gold[place, -1] for place, at in enumerate(best)])
-        rise = interval([proxy[place, -1] - proxy[place, at] for place, at in enumerate(best)])
+        fall = student_interval([gold[place, at] - gold[place, -1] for place, at in enumerate(best)])
+        rise = student_interval([proxy[place, -1] - proxy[place, at] for place, at in enumerate(best)])
         both = (verdict(fall), verdict(rise))
         holds: bool | str = "undecided"
         if all(at == gold.shape[1] - 1 for at in best) or False in both:

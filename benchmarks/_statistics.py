@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 RESAMPLES = 10_000
-# Two-sided 95 % points of Student's t, by degrees of freedom.
-STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
 def median(values: Sequence[float]) -> float:
@@ -50,9 +48,8 @@ def student_interval(values: Sequence[float]) -> dict[str, Any]:
     if data.size < 2:
         mean = float(data.mean()) if data.size else float("nan")
         return {"mean": mean, "low": None, "high": None, "n": int(data.size)}
-    half = STUDENT.get(data.size - 1, 1.96) * data.std(ddof=1) / math.sqrt(data.size)
-    mean = float(data.mean())
-    return {"mean": mean, "low": float(mean - half), "high": float(mean + half), "n": int(data.size)}
+    mean, half = float(data.mean()), float(stats.t.ppf(0.975, data.size - 1) * stats.sem(data))
+    return {"mean": mean, "low": mean - half, "high": mean + half, "n": int(data.size)}
 
 
 def verdict(found: Mapping[str, Any]) -> bool | str:

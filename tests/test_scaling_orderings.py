@@ -13,15 +13,13 @@ from scipy import stats
 
 from benchmarks._scaling_files import cell_folder, read_cells, rows_of
 from benchmarks._scaling_orderings import (
-    STUDENT,
     by_size,
     gains,
-    interval,
     orderings,
     over_optimised,
     slope,
-    verdict,
 )
+from benchmarks._statistics import student_interval, verdict
 
 
 def curve(gold: list[float], proxy: list[float]) -> list[dict[str, float]]:
@@ -51,27 +49,29 @@ CELLS = [cell(hidden, seed) for hidden in (32, 64, 128) for seed in range(3)]
 @pytest.mark.parametrize("count", [2, 3, 5, 10])
 def test_intervals_are_students(count: int) -> None:
     values = np.random.default_rng(count).normal(size=count)
-    found = interval(values.tolist())
+    found = student_interval(values.tolist())
     low, high = stats.t.interval(0.95, count - 1, loc=values.mean(), scale=stats.sem(values))
-    assert (found["low"], found["high"]) == (pytest.approx(low, rel=1e-3), pytest.approx(high, rel=1e-3))
+    assert (found["low"], found["high"]) == (pytest.approx(low, rel=1e-9), pytest.approx(high, rel=1e-9))
     assert found["mean"] == pytest.approx(values.mean()) and found["n"] == count
 
 
-def test_students_points_are_scipys() -> None:
-    for degrees, point in STUDENT.items():
-        assert point == pytest.approx(stats.t.ppf(0.975, degrees), abs=5e-4)
+@pytest.mark.parametrize(("values", "half"), [((-1, 1), 12.7062), ((1, 2, 3), 4.30265 / 3**0.5)])
+def test_intervals_are_those_of_the_printed_table(values: tuple[float, ...], half: float) -> None:
+    """Points t(0.975, 1) and t(0.975, 2) of any printed table, times the standard error."""
+    found = student_interval(values)
+    assert found["high"] - found["mean"] == found["mean"] - found["low"] == pytest.approx(half, rel=1e-5)
 
 
 def test_one_value_has_no_interval_and_decides_nothing() -> None:
-    assert interval([0.5]) == {"mean": 0.5, "low": None, "high": None, "n": 1}
-    assert verdict(interval([0.5])) == "undecided"
+    assert student_interval([0.5]) == {"mean": 0.5, "low": None, "high": None, "n": 1}
+    assert verdict(student_interval([0.5])) == "undecided"
 
 
 @pytest.mark.parametrize(
     ("values", "answer"), [((1.0, 1.1, 1.2), True), ((-1.0, -1.1, -1.2), False), ((-1, 0.5, 1), "undecided")]
 )
 def test_verdicts(values: tuple[float, ...], answer: bool | str) -> None:
-    assert verdict(interval(values)) == answer
+    assert verdict(student_interval(values)) == answer
 
 
 def test_a_slope_is_per_doubling_and_paired_by_seed() -> None:
