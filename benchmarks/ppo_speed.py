@@ -45,7 +45,7 @@ from benchmarks._tasks import WORDS, register_words, word_prompts, words_model, 
 from benchmarks._throughput import OursSide, PeerSide, compare, summary, take_turns  # noqa: E402
 from benchmarks._trl_rloo import RLOOSettings, start_rloo  # noqa: E402
 from rllib_ext import AsyncPPOConfig  # noqa: E402
-from rllib_ext.llm.threads import available_cores  # noqa: E402
+from rllib_ext.runtime.ray_session import available_cores  # noqa: E402
 
 TARGET = 3.0
 PROMPTS, QUICK_PROMPTS = 64, 8  # a round

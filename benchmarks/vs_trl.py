@@ -46,7 +46,7 @@ from benchmarks._tasks import WORDS, register_words, word_prompts, words_model, 
 from benchmarks._throughput import OursSide, PeerSide, compare, summary, take_turns, turns_of  # noqa: E402
 from benchmarks._trl import TRLSettings, start_trl  # noqa: E402
 from rllib_ext import AsyncOnlineDPOConfig  # noqa: E402
-from rllib_ext.llm.threads import available_cores  # noqa: E402
+from rllib_ext.runtime.ray_session import available_cores  # noqa: E402
 
 TARGET = 5.0
 PROMPTS, QUICK_PROMPTS = 64, 8  # a round
