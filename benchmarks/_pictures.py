@@ -97,3 +97,18 @@ def gates_figure(gates: Sequence[Mapping[str, Any]]) -> Any:
     name_axes(ax, "share of the limit", None)
     heading(figure, "Gates", "measured value; the grey line is the limit")
     return figure
+
+
+def steps_figure(
+    title: str, x_name: str, y_name: str, curves: Mapping[str, Sequence[Mapping[str, float]]]
+) -> Any:
+    """Counts that change in steps; a curve is a sequence of {x_name, y_name}, and every curve has a row of its own."""
+    figure, axes = new_figure(8.0, 1.0 + 1.1 * len(curves), rows=len(curves), left=1.0, top=0.6)
+    for ax, (name, points) in zip(axes, curves.items(), strict=True):
+        xs, ys = ([float(point[key]) for point in points] for key in (x_name, y_name))
+        ax.step([*xs, xs[-1] + 2.0], [*ys, ys[-1]], where="post", color=BLUE)
+        ax.set_ylim(0, max(ys) + 0.5)
+        ax.set_title(name, fontsize=9, loc="left")
+    name_axes(axes[-1], x_name, y_name)
+    heading(figure, title, "")
+    return figure

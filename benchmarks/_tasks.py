@@ -76,7 +76,7 @@ def controlled_policy(
     if clean:
         run_sft(
             model_folder=str(start), pairs=ControlledTLDR.demonstrations(16 * clean, 1, noise=(0.0, 0.0)),
-            output_folder=str(folder / "base"), batch_size=16, lr=3e-3, max_steps=clean, loss_on="completion",
+            output_folder=str(folder / "base"), batch_size=16, lr=2e-3, max_steps=clean, loss_on="completion",
         )  # fmt: skip
         start = folder / "base"
     run_sft(
