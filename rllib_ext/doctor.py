@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -241,9 +241,9 @@ def findings() -> list[Finding]:
     return [finding for check in CHECKS for finding in check()]
 
 
-def run_doctor(console: Console) -> int:
-    """Print the findings; 0 where nothing is an error, else 2 (a setting of this machine has to change)."""
-    seen = findings()
+def run_doctor(console: Console, more: Iterable[Finding] = ()) -> int:
+    """Print the findings and ``more``; 0 where nothing is an error, else 2 (a setting has to change)."""
+    seen = [*findings(), *more]
     table = Table(title="rllib-ext doctor", show_lines=False)
     for heading in ("", "what", "why it matters", "what to do"):
         table.add_column(heading, overflow="fold")

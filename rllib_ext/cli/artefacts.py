@@ -42,8 +42,13 @@ def export(options: Namespace) -> int:
 
 def examine(options: Namespace) -> int:
     """The doctor. Imports nothing that a foreign `envs` could break."""
+    import os
+
     from rich.console import Console
 
     from rllib_ext.doctor import run_doctor
+    from rllib_ext.doctor_cluster import check_cluster
 
-    return run_doctor(Console())
+    address = options.cluster or os.environ.get("RAY_ADDRESS", "auto")
+    asked = check_cluster(address, options.storage_path) if options.cluster is not None else ()
+    return run_doctor(Console(), asked)

@@ -131,7 +131,17 @@ def _build() -> _Verbs:
     plot.add_argument("run", metavar="RUN", help="a run folder, or its name below ./runs")
     export.add_argument("run", metavar="RUN|CHECKPOINT", help="a run (its newest checkpoint) or a checkpoint")
     export.add_argument("--to", required=True, metavar="FOLDER", help="where to write the model")
-    verbs.add("doctor")
+    doctor = verbs.add("doctor")
+    doctor.add_argument(
+        "--cluster",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="ask every node of this cluster; default: RAY_ADDRESS",
+    )
+    doctor.add_argument(
+        "--storage-path", metavar="FOLDER", help="with --cluster: a folder that every node must see"
+    )
     return verbs
 
 
