@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -82,6 +83,7 @@ def passed(what: str, found: dict[str, Any]) -> bool:
 
 def main() -> int:
     options = arguments(__doc__, repeats=3).parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the cluster is stopped then, too
     results = Results("autoscaling", options)
     rows, histories, seen = [], {}, []
     for repeat in range(1 if options.quick else options.repeats):
