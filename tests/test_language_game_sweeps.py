@@ -39,7 +39,7 @@ def test_ablations_sweep_the_period_too_and_smoke_is_one_seed(capsys: pytest.Cap
 
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
     args = lewis_game.arguments(["--resume", "--storage-path", str(tmp_path)])
-    with pytest.raises(BadConfig, match="no sweep to go on with"):
+    with pytest.raises(BadConfig, match="no sweep to resume"):
         lewis_game.build(args)
     with pytest.raises(BadConfig, match="--seeds 0"):
         lewis_game.trials(lewis_game.arguments(["--seeds", "0"]))

@@ -1,4 +1,4 @@
-"""What the sweeps over language games share: flags, the Tuner over a list of trials, and the table of methods.
+"""What the sweeps over language games share: their trials, the Tuner over a list of trials, and the table of methods.
 
 The trials are listed, not drawn: every method with its own knob's values, each with every seed. Budgets are equal: all
 methods play the same number of updates. A row of the table is the mean and standard error over seeds of the last report,
@@ -13,46 +13,38 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune import CheckpointConfig, FailureConfig, ResultGrid, RunConfig, TuneConfig, Tuner
+from ray.tune import ResultGrid, TuneConfig, Tuner
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 import rllib_ext
-from rllib_ext.errors import BadConfig
 from rllib_ext.registry import trainable
+from rllib_ext.runtime.sweep import Sweep
+from tuned_configs import _flags
 
 Points = list[dict[str, Any]]
 
 
 def parser(
-    name: str, description: str, methods: Sequence[str], played: Sequence[str]
+    name: str, description: str | None, methods: Sequence[str], played: Sequence[str]
 ) -> argparse.ArgumentParser:
-    """The flags that both sweeps have."""
-    made = argparse.ArgumentParser(prog=f"python -m tuned_configs.{name}", description=description)
-    made.add_argument("--methods", nargs="+", default=list(played), choices=methods, metavar="METHOD")
-    made.add_argument("--seeds", type=int, default=5, help="seeds 1 to this number")
-    made.add_argument(
-        "--num-samples", type=int, default=1, help="values of each method's own knob, its default first"
+    """The flags that every sweep has, and which methods are played."""
+    made = _flags.parser(
+        name,
+        description,
+        samples="values of each method's own knob, its default first",
+        smoke="one seed, small: the whole path on two cores",
     )
-    made.add_argument("--set", type=json.loads, default={}, help="further settings, a JSON object")
-    made.add_argument("--storage-path", default="runs")
-    made.add_argument("--name", default=name)
-    made.add_argument("--address", default=None, help="join this Ray cluster; default: a session of its own")
-    made.add_argument("--smoke", action="store_true", help="one seed, small: the whole path on two cores")
-    made.add_argument("--resume", action="store_true", help="only go on with an interrupted sweep")
-    made.add_argument("--dry-run", action="store_true", help="print the trials as JSON and stop")
+    made.add_argument("--methods", nargs="+", default=list(played), choices=methods, metavar="METHOD")
     return made
 
 
 def points(args: argparse.Namespace, own: Mapping[str, tuple[str, Sequence[Any]]]) -> Points:
     """The trials: for each method its own knob's first ``--num-samples`` values, and every seed."""
-    if args.seeds < 1 or args.num_samples < 1:
-        raise BadConfig(f"--seeds {args.seeds} and --num-samples {args.num_samples} must be 1 or more.")
-    seeds = range(1, 2 if args.smoke else args.seeds + 1)
-    found = []
+    seeds = _flags.seeds(args)
+    found: Points = []
     for method in args.methods:
         knob, choices = own.get(method, own["elastic_reset"])
         for value in choices[: args.num_samples]:
@@ -61,51 +53,21 @@ def points(args: argparse.Namespace, own: Mapping[str, tuple[str, Sequence[Any]]
 
 
 def build_tuner(args: argparse.Namespace, name: str, fixed: Mapping[str, Any], trials: Points) -> Tuner:
-    """The Tuner: checkpoints during and at the end of every trial, three attempts; an interrupted sweep is continued."""
+    """The Tuner over exactly these trials; nothing reported is lost, an interrupted sweep is continued."""
     rllib_ext.register()
-    path = Path(args.storage_path).expanduser().absolute() / args.name
-    if Tuner.can_restore(str(path)):
-        return Tuner.restore(
-            str(path), trainable=trainable(name), resume_unfinished=True, restart_errored=True
-        )
-    if args.resume:
-        raise BadConfig(
-            f"{path} holds no sweep to go on with; leave --resume out, or give its --storage-path and --name"
-        )
     knobs = sorted({knob for trial in trials for knob in trial})
     defaults = {knob: trainable(name).knobs[knob].default for knob in knobs} | dict(fixed)  # type: ignore[attr-defined]
     every = [{knob: trial.get(knob, defaults[knob]) for knob in knobs} for trial in trials]
     space = dict(fixed) | {knob: tune.choice(_distinct(trial[knob] for trial in every)) for knob in knobs}
-    return Tuner(
+    listed = BasicVariantGenerator(points_to_evaluate=every)
+    return Sweep(
+        args.name,
         trainable(name),
-        param_space=space,
-        tune_config=TuneConfig(
-            search_alg=BasicVariantGenerator(points_to_evaluate=every), num_samples=len(every)
-        ),
-        run_config=RunConfig(
-            name=args.name,
-            storage_path=str(path.parent),
-            failure_config=FailureConfig(max_failures=3),
-            checkpoint_config=CheckpointConfig(checkpoint_frequency=5, checkpoint_at_end=True, num_to_keep=2),
-            verbose=0,
-        ),
-    )
-
-
-def session(args: argparse.Namespace) -> None:
-    """A Ray session, unless there is one."""
-    import logging
-
-    import ray
-
-    if not ray.is_initialized():
-        where = args.address or "local"
-        options = {"include_dashboard": False} if where == "local" else {}
-        ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR, **options)
-    elif args.address:
-        raise BadConfig(
-            "--address is given, but a Ray session runs already; set RAY_ADDRESS before it starts"
-        )
+        space,
+        storage=args.storage_path,
+        tune=TuneConfig(search_alg=listed, num_samples=len(every)),
+        verbose=0,
+    ).tuner(must_exist=args.resume)
 
 
 def run(
@@ -118,9 +80,9 @@ def run(
     if args.dry_run:
         print(json.dumps(plan, indent=1))
         return 0
-    session(args)
     began = time.monotonic()
-    grid = build(args).fit()
+    with _flags.session(args):
+        grid = build(args).fit()
     own = sorted({knob for trial in plan["trials"] for knob in trial} - {"method", "seed"}, key=str)
     rows = table(grid, columns, own if args.num_samples > 1 else [])
     _print(rows, list(columns))

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import pandas
-from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune import TuneConfig, Tuner
 
 import rllib_ext
 from rllib_ext.analysis.rows import flatten
 from rllib_ext.registry import algorithm
+from rllib_ext.runtime.sweep import Sweep
+from tuned_configs import _flags
 
 PASSES, ITERATIONS = 5, 50
 IMDB = {
@@ -43,7 +44,13 @@ SWEEPS: dict[str, dict[str, list[Any]]] = {
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags that every sweep has, and this one's own."""
-    parser = argparse.ArgumentParser(prog="python -m tuned_configs.elastic_reset_imdb", description=__doc__)
+    parser = _flags.parser(
+        "elastic_reset_imdb",
+        __doc__,
+        samples="runs of every point of the grid and seed",
+        smoke="four updates, one seed, a lexicon's reward",
+    )
+    parser.set_defaults(name=None)
     parser.add_argument("--method", default="elastic_reset", choices=sorted(SWEEPS))
     parser.add_argument("--fixed", action="store_true", help="the released values alone, without a grid")
     parser.add_argument("--model", default="lvwerra/gpt2-imdb", help="hub name or folder of the SFT model")
@@ -51,13 +58,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--reward-model", default="lvwerra/distilbert-imdb", help="classifier; its positive class is paid"
     )
     parser.add_argument("--data", default=None, help="local file in IMDB's columns; none: the hub's")
-    parser.add_argument("--set", type=json.loads, default={}, help="further settings, a JSON object")
-    parser.add_argument("--seeds", type=int, default=5, help="seeds 1 to this number")
-    parser.add_argument("--storage-path", default="runs")
-    parser.add_argument("--name", default=None, help="of the sweep; none: elastic_reset_imdb_<method>")
-    parser.add_argument("--smoke", action="store_true", help="four updates, one seed, a lexicon's reward")
-    parser.add_argument("--dry-run", action="store_true", help="print the space as JSON and stop")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.name = args.name or f"elastic_reset_imdb_{args.method}"
+    return args
 
 
 def space(args: argparse.Namespace) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def space(args: argparse.Namespace) -> dict[str, Any]:
         **(small if args.smoke else {}),
         **args.set,
         **{name: {"grid_search": values} for name, values in grid.items()},
-        "seed": {"grid_search": list(range(1, 2 if args.smoke else args.seeds + 1))},
+        "seed": {"grid_search": _flags.seeds(args)},
     }
 
 
@@ -97,28 +100,19 @@ def sentiment(settings: dict[str, Any]) -> Any:
 
 
 def build(args: argparse.Namespace) -> Tuner:
-    """The Tuner: a checkpoint an iteration, three attempts each, an interrupted sweep continued."""
+    """The Tuner: a checkpoint an iteration, three further attempts each, an interrupted sweep continued."""
     from ray.tune.registry import register_env
 
     rllib_ext.register()
     register_env("SentimentByClassifier", sentiment)
-    path = Path(args.storage_path).expanduser().absolute() / (
-        args.name or f"elastic_reset_imdb_{args.method}"
-    )
-    trainable = algorithm("ElasticResetAsyncPPO")
-    if Tuner.can_restore(str(path)):
-        return Tuner.restore(str(path), trainable=trainable, param_space=space(args), resume_errored=True)
-    return Tuner(
-        trainable,
-        param_space=space(args),
-        tune_config=TuneConfig(metric="reward/mean", mode="max"),
-        run_config=RunConfig(
-            name=path.name,
-            storage_path=str(path.parent),
-            failure_config=FailureConfig(max_failures=0 if args.smoke else 3),
-            checkpoint_config=CheckpointConfig(checkpoint_at_end=True, num_to_keep=2),
-        ),
-    )
+    return Sweep(
+        args.name,
+        algorithm("ElasticResetAsyncPPO"),
+        space(args),
+        storage=args.storage_path,
+        tune=TuneConfig(metric="reward/mean", mode="max", num_samples=args.num_samples),
+        max_failures=0 if args.smoke else 3,
+    ).tuner(must_exist=args.resume)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -127,7 +121,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.dry_run:
         print(json.dumps(space(args), indent=1))
         return 0
-    results = build(args).fit()
+    with _flags.session(args):
+        results = build(args).fit()
     shown = ("kl_beta", "reset_every", "ema_decay", "seed")
     measured = ("er/num_resets", "evaluation/reward_mean", "evaluation/ppl_reference", "evaluation/kl_ref")
     rows = [

@@ -38,7 +38,7 @@ SMOKE: dict[str, Any] = {
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags."""
-    return games.parser("lewis_game", (__doc__ or "").split("\n")[0], METHODS, PLAYED).parse_args(argv)
+    return games.parser("lewis_game", __doc__, METHODS, PLAYED).parse_args(argv)
 
 
 def fixed(args: argparse.Namespace) -> dict[str, Any]:

@@ -9,11 +9,9 @@ from argparse import Namespace
 from pathlib import Path
 
 from rllib_ext.cli.assignments import refuse_secrets
-from rllib_ext.cli.run_knobs import RUN_KNOBS
 from rllib_ext.errors import BadConfig, unknown_name
 
 TRAINING_FAILED = 4
-WITHOUT_RAY = {"-h", "--help", "--dry-run"}
 
 
 def sweep(options: Namespace) -> int:
@@ -28,12 +26,7 @@ def sweep(options: Namespace) -> int:
     if options.name not in known:
         raise unknown_name("sweep", options.name, known)
     module = importlib.import_module(f"tuned_configs.{options.name}")
-    if WITHOUT_RAY & set(options.rest):
-        return int(module.main(options.rest))
-    from rllib_ext.cli.session import ray_session
-
-    with ray_session({name: knob.default for name, knob in RUN_KNOBS.items()}, None):
-        return TRAINING_FAILED if module.main(options.rest) else 0
+    return TRAINING_FAILED if module.main(options.rest) else 0
 
 
 def sweeps() -> dict[str, str]:
