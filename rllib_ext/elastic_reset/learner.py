@@ -119,6 +119,11 @@ class ElasticResetLearner:
                 self._tick(module_id, "inner_epoch", now - covered[module_id])
                 covered[module_id] = now
 
+    @property
+    def gradient_steps(self) -> int:
+        """Of the first module, in the whole run."""
+        return next(iter(self.elastic.values())).counts["grad_steps"]
+
     def end_iteration(self, env_steps: int) -> None:
         """One iteration is done. env_steps: of the whole run; what is new since the last call is counted."""
         for module_id, elastic in self.elastic.items():
