@@ -12,7 +12,7 @@ from benchmarks._segments import Segment, Side, alternate, of, pair_ratios, phas
 from benchmarks._statistics import bootstrap_interval, median, normal_interval
 from benchmarks._tasks import controlled_policy
 from rllib_ext import AsyncOnlineDPOConfig
-from rllib_ext.llm.threads import available_cores
+from rllib_ext.runtime.ray_session import available_cores
 
 SHAPES = (
     (128, 2, 4),

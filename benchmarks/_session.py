@@ -77,8 +77,8 @@ def machine() -> dict[str, Any]:
     """What the figures depend on; not the machine's name."""
     import torch
 
-    from rllib_ext.llm.threads import available_cores
     from rllib_ext.runtime.manifest import package_versions
+    from rllib_ext.runtime.ray_session import available_cores
 
     return {
         "cores": available_cores(),

@@ -55,19 +55,32 @@ def words_model(*, vocabulary: int, hidden: int, layers: int, heads: int, max_le
     return str(save_model(build_causal_lm(config, 0), tokenizer, folder))
 
 
-def controlled_policy(hidden: int, layers: int, heads: int, steps: int) -> str:
-    """The folder of a small Llama finetuned on noisy demonstrations; trained once, then found again."""
+def controlled_policy(
+    hidden: int, layers: int, heads: int, steps: int, *, clean: int = 0, lr: float = 3e-3
+) -> str:
+    """The folder of a small Llama finetuned on noisy demonstrations; trained once, then found again.
+
+    clean: updates on clean summaries of other prompts before that, 16 a batch. They stand in for pretraining: without
+    them the noise of the demonstrations hides the task from so small a model. lr: of the noisy updates, 64 a batch.
+    """
     from rllib_ext.llm.supervised import run_sft
 
-    folder = scratch(f"controlled-{layers}x{hidden}-{heads}-{steps}")
+    name = f"controlled-{layers}x{hidden}-{heads}-{steps}" + (f"-{clean}-{lr:g}" if clean else "")
+    folder = scratch(name)
     tuned: Path = folder / "sft"
-    if not (tuned / "config.json").is_file():
-        tokenizer = word_tokenizer(ControlledTLDR.vocabulary())
-        config = causal_lm_config(tokenizer, hidden=hidden, layers=layers, heads=heads, max_length=64)
-        start = save_model(build_causal_lm(config, 0), tokenizer, folder / "start")
-        pairs = ControlledTLDR.demonstrations(64 * steps)
+    if (tuned / "config.json").is_file():
+        return str(tuned)
+    tokenizer = word_tokenizer(ControlledTLDR.vocabulary())
+    config = causal_lm_config(tokenizer, hidden=hidden, layers=layers, heads=heads, max_length=64)
+    start = save_model(build_causal_lm(config, 0), tokenizer, folder / "start")
+    if clean:
         run_sft(
-            model_folder=str(start), pairs=pairs, output_folder=str(tuned), batch_size=64, lr=3e-3,
-            max_steps=steps, loss_on="completion",
+            model_folder=str(start), pairs=ControlledTLDR.demonstrations(16 * clean, 1, noise=(0.0, 0.0)),
+            output_folder=str(folder / "base"), batch_size=16, lr=3e-3, max_steps=clean, loss_on="completion",
         )  # fmt: skip
+        start = folder / "base"
+    run_sft(
+        model_folder=str(start), pairs=ControlledTLDR.demonstrations(64 * steps), output_folder=str(tuned),
+        batch_size=64, lr=lr, max_steps=steps, loss_on="completion",
+    )  # fmt: skip
     return str(tuned)

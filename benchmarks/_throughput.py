@@ -14,7 +14,7 @@ from benchmarks._meter import on_workers
 from benchmarks._profiles import profile_text
 from benchmarks._segments import Side, run_segment
 from benchmarks._statistics import bootstrap_interval, median
-from rllib_ext.llm.threads import available_cores
+from rllib_ext.runtime.ray_session import available_cores
 
 _TIMEOUT_S = 3600.0
 

@@ -54,27 +54,40 @@ class TRLSide:
         threading.Thread(target=self._train, daemon=True).start()
 
     def _build(self, settings: TRLSettings, reward: Callable[..., float]) -> Any:
+        from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
+
+        config = OnlineDPOConfig(
+            max_new_tokens=settings.max_new_tokens, max_length=settings.max_length, beta=[settings.beta],
+            **self._fixed(settings),
+        )  # fmt: skip
+        return self._trainer_of(OnlineDPOTrainer, config, settings, reward)
+
+    @staticmethod
+    def _fixed(settings: TRLSettings) -> dict[str, Any]:
+        """What the comparison fixes for every trainer of TRL."""
+        return {
+            "output_dir": tempfile.mkdtemp(prefix="trl-"), "per_device_train_batch_size": settings.batch,
+            "max_steps": 100_000, "temperature": settings.temperature, "learning_rate": settings.lr, "bf16": False,
+            "use_cpu": True, "gradient_checkpointing": settings.gradient_checkpointing, "report_to": [],
+            "save_strategy": "no", "logging_steps": 10**6, "disable_tqdm": True,
+        }  # fmt: skip
+
+    def _trainer_of(
+        self, trainer: Any, config: Any, settings: TRLSettings, reward: Callable[..., float]
+    ) -> Any:
         import torch
         from datasets import Dataset
         from transformers import AutoModelForCausalLM, AutoTokenizer
-        from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
 
         def rewards(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
             return [reward(p, c, None) for p, c in zip(prompts, completions, strict=True)]
 
-        config = OnlineDPOConfig(
-            output_dir=tempfile.mkdtemp(prefix="trl-"), per_device_train_batch_size=settings.batch,
-            max_steps=100_000, max_new_tokens=settings.max_new_tokens, max_length=settings.max_length,
-            temperature=settings.temperature, beta=[settings.beta], learning_rate=settings.lr, bf16=False, use_cpu=True,
-            gradient_checkpointing=settings.gradient_checkpointing, report_to=[], save_strategy="no",
-            logging_steps=10**6, disable_tqdm=True,
-        )  # fmt: skip
-        return OnlineDPOTrainer(
+        return trainer(
             model=AutoModelForCausalLM.from_pretrained(settings.model, dtype=torch.float32),
             reward_funcs=rewards,
             args=config,
             train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in settings.prompts]),
-            processing_class=AutoTokenizer.from_pretrained(settings.model),
+            processing_class=AutoTokenizer.from_pretrained(settings.model, padding_side="left"),
             callbacks=[self._gate()],
         )
 

@@ -8,7 +8,6 @@ no logs) and ``gradient_checkpointing``, True by TRL's default, which is off her
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,32 +29,14 @@ class RLOOSide(TRLSide):
     """A round is one generation and ``passes`` steps of the trainer."""
 
     def _build(self, settings: RLOOSettings, reward: Callable[..., float]) -> Any:
-        import torch
-        from datasets import Dataset
-        from transformers import AutoModelForCausalLM, AutoTokenizer
         from trl import RLOOConfig, RLOOTrainer
 
         self._passes = settings.passes
-
-        def rewards(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
-            return [reward(p, c, None) for p, c in zip(prompts, completions, strict=True)]
-
         config = RLOOConfig(
-            output_dir=tempfile.mkdtemp(prefix="trl-"), per_device_train_batch_size=settings.batch,
             steps_per_generation=1, num_iterations=settings.passes, num_generations=settings.samples,
-            max_completion_length=settings.max_new_tokens, max_steps=100_000, temperature=settings.temperature,
-            beta=settings.beta, learning_rate=settings.lr, bf16=False, use_cpu=True,
-            gradient_checkpointing=settings.gradient_checkpointing, report_to=[], save_strategy="no",
-            logging_steps=10**6, disable_tqdm=True,
+            max_completion_length=settings.max_new_tokens, beta=settings.beta, **self._fixed(settings),
         )  # fmt: skip
-        return RLOOTrainer(
-            model=AutoModelForCausalLM.from_pretrained(settings.model, dtype=torch.float32),
-            reward_funcs=rewards,
-            args=config,
-            train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in settings.prompts]),
-            processing_class=AutoTokenizer.from_pretrained(settings.model, padding_side="left"),
-            callbacks=[self._gate()],
-        )
+        return self._trainer_of(RLOOTrainer, config, settings, reward)
 
     def rounds(self, count: int, threads: int) -> list[dict[str, float]]:
         steps = super().rounds(count * self._passes, threads)

@@ -27,8 +27,6 @@ out, unless fewer than 3 pairs are valid. Profiles of all sides (cProfile) go in
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
 from typing import Any
 
 from benchmarks._session import quiet_process
@@ -37,148 +35,51 @@ quiet_process()
 
 import ray  # noqa: E402
 
-from benchmarks._meter import metered_config  # noqa: E402
-from benchmarks._pictures import rate_figure  # noqa: E402
-from benchmarks._results import Results, arguments, note  # noqa: E402
-from benchmarks._segments import Side  # noqa: E402
-from benchmarks._session import ray_session  # noqa: E402
-from benchmarks._tasks import WORDS, register_words, word_prompts, words_model, worth  # noqa: E402
-from benchmarks._throughput import OursSide, PeerSide, compare, summary, take_turns, turns_of  # noqa: E402
+from benchmarks._results import arguments  # noqa: E402
+from benchmarks._tasks import worth  # noqa: E402
+from benchmarks._throughput import PeerSide, summary  # noqa: E402
 from benchmarks._trl import TRLSettings, start_trl  # noqa: E402
+from benchmarks._versus import LR, NEW_TOKENS, TEMPERATURE, Contest, Work, headline_of, run  # noqa: E402
 from rllib_ext import AsyncOnlineDPOConfig  # noqa: E402
-from rllib_ext.llm.threads import available_cores  # noqa: E402
+from rllib_ext.runtime.ray_session import available_cores  # noqa: E402
 
-TARGET = 5.0
-PROMPTS, QUICK_PROMPTS = 64, 8  # a round
-NEW_TOKENS, SAMPLES = 48, 2
-VOCABULARY, COUNT = 4096, 4096
-SHAPE = {"hidden": 256, "layers": 4, "heads": 4}  # 5.3 million parameters
-LR, BETA, TEMPERATURE = 1e-5, 0.1, 1.0
-LEAST_VALID = 3
+TARGET, BETA = 5.0, 0.1
 _TIMEOUT_S = 1800.0
 
 
-@dataclass(frozen=True)
-class Work:
-    """What every side does in a round: so many prompts of so many tokens, from these weights."""
-
-    model: str
-    prompts: int
-    prompt_tokens: int
-
-    @property
-    def completions(self) -> int:
-        return self.prompts * SAMPLES
-
-
-def ours(name: str, mode: str, work: Work, threads: int) -> OursSide:
-    env_config = {"prompt_tokens": work.prompt_tokens, "vocabulary": VOCABULARY, "count": COUNT}
-    config = (
-        metered_config(AsyncOnlineDPOConfig)
-        .environment(WORDS, env_config=env_config)
-        .debugging(seed=0)
-        .training(
-            model=work.model, mode=mode, engine="vllm", max_prompt_tokens=work.prompt_tokens, max_new_tokens=NEW_TOKENS,
-            samples_per_prompt=SAMPLES, prompts_per_minibatch=work.prompts, temperature=TEMPERATURE, beta=BETA, lr=LR,
-            total_updates=100_000, missing_eos="keep", engine_threads=threads, learner_threads=threads,
-        )
-        .evaluation(evaluation_interval=None)
-    )  # fmt: skip
-    return OursSide(Side(name, config.build_algo(), threads), work.completions)
-
-
-def theirs(name: str, work: Work, *, checkpointing: bool) -> PeerSide:
-    prompts = word_prompts(COUNT, tokens=work.prompt_tokens, vocabulary=VOCABULARY)
+def peer(name: str, work: Work, *, checkpointing: bool) -> PeerSide:
+    """TRL's trainer, with its default gradient checkpointing or without."""
+    cores = available_cores()
     settings = TRLSettings(
-        model=work.model, prompts=tuple(prompts), batch=work.prompts, max_new_tokens=NEW_TOKENS,
+        model=work.model, prompts=work.texts, batch=work.prompts, max_new_tokens=NEW_TOKENS,
         max_length=work.prompt_tokens + NEW_TOKENS + 1, lr=LR, beta=BETA, temperature=TEMPERATURE,
         gradient_checkpointing=checkpointing,
     )  # fmt: skip
-    cores = available_cores()
     return PeerSide(name, start_trl(settings, worth, cores), work.completions, cores, slow=checkpointing)
 
 
-def tune(side: OursSide, peer: PeerSide) -> None:
-    """Give each side the faster of one thread and all cores (ours: in the learner; the engine keeps its one)."""
-    mine, other = {}, {}
-    for count in sorted({1, available_cores()}):
-        side.side.learner_threads = peer.threads = count
-        mine[count], other[count] = side.turn(-1, 1).round_s, peer.turn(-1, 1).round_s
-    side.side.learner_threads, peer.threads = min(mine, key=mine.get), min(other, key=other.get)
-    note(f"seconds a round by threads: ours {mine}, TRL {other}")
+def peers(work: Work) -> list[PeerSide]:
+    """TRL tuned, and TRL as it comes."""
+    return [peer("TRL tuned", work, checkpointing=False), peer("TRL", work, checkpointing=True)]
 
 
-def measure(options: Any) -> tuple[list[Any], dict[str, Any], str]:
-    """(turns, threads of each side, profiles)."""
-    register_words()
-    quick, cores = options.quick, available_cores()
-    model = words_model(vocabulary=VOCABULARY, max_length=options.prompt_tokens + NEW_TOKENS + 8, **SHAPE)
-    work = Work(model, QUICK_PROMPTS if quick else PROMPTS, options.prompt_tokens)
-    note("starting two engines and two trainers")
-    overlapped, plain = ours("ours", "async", work, 1), ours("ours sync", "sync", work, cores)
-    peer, default = theirs("TRL tuned", work, checkpointing=False), theirs("TRL", work, checkpointing=True)
-    try:
-        for side in (overlapped, plain):
-            side.side.algorithm.iterate()
-        tune(overlapped, peer)
-        pairs, rounds = (1, 1) if quick else (options.pairs, options.rounds)
-        note(f"{pairs} times {rounds} rounds of ours, ours sync and TRL tuned, and one of TRL as it comes")
-        turns = take_turns([overlapped, plain, peer, default], pairs, rounds)
-        profiles = {
-            "ours, driver": overlapped.profile(), "ours, engine's thread": plain.worker_profile(),
-            "TRL tuned": ray.get(peer.actor.profile.remote(peer.threads), timeout=_TIMEOUT_S),
-        }  # fmt: skip
-    finally:
-        for side in (overlapped, plain):
-            side.side.algorithm.stop()
-    threads = {
-        "ours": [1, overlapped.side.learner_threads],
-        "ours sync": [cores] * 2,
-        "TRL tuned": [peer.threads] * 2,
-        "TRL": [cores] * 2,
-    }
-    text = "\n".join(f"===== {name}\n{profile}" for name, profile in profiles.items())
-    return turns, {"threads_generate_learn": threads, **vars(work), "model": SHAPE}, text
+def profiles(sides: list[PeerSide]) -> dict[str, str]:
+    """One round of TRL tuned."""
+    tuned = sides[0]
+    return {tuned.name: ray.get(tuned.actor.profile.remote(tuned.threads), timeout=_TIMEOUT_S)}
 
 
-def headline_of(turns: list[Any]) -> dict[str, Any]:
+def headline(turns: list[Any]) -> dict[str, Any]:
+    """What all contests say, and which share of TRL's round is generation."""
     sides = summary(turns)
-    rate = {name: side["completions_per_s"] for name, side in sides.items()}
-    best = max(("ours", "ours sync"), key=rate.__getitem__)
-    ratio, interval, valid = compare(turns, best, "TRL")
-    tuned, tuned_interval, _ = compare(turns, best, "TRL tuned")
     share = {name: side["generate_s"] / side["round_s"] for name, side in sides.items()}
-    return {
-        "ratio": ratio, "ratio_interval": interval, "ratio_of": best,
-        "ratio_trl_tuned": tuned, "ratio_trl_tuned_interval": tuned_interval,
-        "ratio_async_trl_tuned": compare(turns, "ours", "TRL tuned")[0],
-        "ratio_sync_trl_tuned": compare(turns, "ours sync", "TRL tuned")[0],
-        "completions_per_s": rate[best], "trl_completions_per_s": rate["TRL"],
-        "trl_tuned_completions_per_s": rate["TRL tuned"],
-        "generate_share_trl": share["TRL"], "generate_share_trl_tuned": share["TRL tuned"],
-        "generate_s": sides["ours"]["generate_s"], "learn_s": sides["ours"]["learn_s"],
-        "valid_samples": sum(not turn.invalid for turn in turns),
-        "invalid_samples": sum(bool(turn.invalid) for turn in turns),
-        "target": TARGET, "reached": None if valid < LEAST_VALID else ratio >= TARGET,
-    }  # fmt: skip
-
-
-def main() -> int:
-    options = arguments(__doc__, pairs=3, rounds=2, prompt_tokens=64).parse_args()
-    results = Results("vs_trl", options)
-    with ray_session():
-        turns, configuration, profiles = measure(options)
-    headline = headline_of(turns)
-    sides = summary(turns)
-    results.table([turn.row() for turn in turns])
-    results.text(profiles)
-    rates = {name: (side["completions_per_s"], side["interval"]) for name, side in sides.items()}
-    results.figure(
-        rate_figure("Online DPO, completions per second", "64 prompts x 2 x 48 tokens, float32", rates)
-    )
-    results.close(headline, sides=sides, configuration=configuration, turns=len(turns_of(turns, "TRL")))
-    return int(headline["reached"] is False and not options.quick)
+    return headline_of(turns, TARGET) | {
+        "generate_share_trl": share["TRL"],
+        "generate_share_trl_tuned": share["TRL tuned"],
+    }
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    contest = Contest(AsyncOnlineDPOConfig, {"beta": BETA}, peers, profiles)
+    given = arguments(__doc__, pairs=3, rounds=2, prompt_tokens=64).parse_args()
+    run("vs_trl", "Online DPO, completions per second", contest, given, headline)

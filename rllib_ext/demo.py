@@ -139,7 +139,7 @@ def _use_cores() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
 
-    from rllib_ext.llm.threads import available_cores
+    from rllib_ext.runtime.ray_session import available_cores
 
     torch.set_num_threads(available_cores())
 

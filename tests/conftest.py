@@ -31,6 +31,7 @@ os.environ.update(
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_DEDUP_LOGS": "1",
         "RAY_memory_monitor_refresh_ms": "0",  # a busy machine must not cost a test its worker
+        "RAY_worker_niceness": "0",  # of 15, a worker starves beside another process of the suite
         # The engine runs inside its actor's process (no child), on a bounded cache.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_CPU_KVCACHE_SPACE": "1",

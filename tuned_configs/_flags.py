@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from contextlib import AbstractContextManager
-from typing import Any
 
-from rllib_ext.cli.run_knobs import RUN_KNOBS
-from rllib_ext.cli.session import ray_session
 from rllib_ext.errors import BadConfig
+from rllib_ext.runtime.ray_session import available_cores, ray_session
+
+LEAST_CPUS = 2  # a trial with one worker reserves two: a learner's and the worker's
 
 
 def parser(name: str, description: str | None, *, samples: str, smoke: str) -> argparse.ArgumentParser:
@@ -45,5 +45,4 @@ def session(args: argparse.Namespace) -> AbstractContextManager[None]:
             raise BadConfig(
                 "--address is given, but a Ray session runs already; set RAY_ADDRESS before it starts"
             )
-    values: dict[str, Any] = {name: knob.default for name, knob in RUN_KNOBS.items()}
-    return ray_session(values, args.address)
+    return ray_session(max(LEAST_CPUS, available_cores()), args.address)

@@ -31,23 +31,24 @@ Version 0: as above.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from gymnasium.spaces import MultiDiscrete
-from pettingzoo import AECEnv
 
 from envs.errors import BadEnv
 from envs.lewis.objects import Ints, divide
+from envs.signalling import SignallingGame
 
-AGENTS = ("speaker", "listener")
 REWARDS = ("share", "all")
 
 
-class LewisDrift(AECEnv[str, Ints, Ints]):  # type: ignore[misc]
+class LewisDrift(SignallingGame[Ints, Ints]):
     """The Lewis game; the module is the documentation page."""
 
     metadata = {"name": "lewis_drift_v0", "render_modes": ["ansi"], "is_parallelizable": False}
+    sender, receiver, items = "speaker", "listener", "objects"
 
     def __init__(
         self,
@@ -61,22 +62,25 @@ class LewisDrift(AECEnv[str, Ints, Ints]):  # type: ignore[misc]
         reward: str = "share",
         render_mode: str | None = None,
     ) -> None:
+        super().__init__(render_mode)
         sets = divide(properties, types, labelled, played, seed)
         objects = {"labelled": sets.labelled_NP, "played": sets.played_NP, "held_out": sets.held_out_NP}
-        if split not in objects or reward not in REWARDS or render_mode not in (None, "ansi"):
+        if split not in objects or reward not in REWARDS:
             raise BadEnv(
                 f"split = {split!r} must be one of {', '.join(objects)}, reward = {reward!r} one of "
-                f"{', '.join(REWARDS)}, render_mode = {render_mode!r} None or 'ansi'."
+                f"{', '.join(REWARDS)}."
             )
-        self.objects_NP, self.reward, self.render_mode = objects[split], reward, render_mode
+        self.objects_NP, self.reward = objects[split], reward
         self.silence = properties * types
         symbols, values = MultiDiscrete([self.silence] * properties), MultiDiscrete([types] * properties)
         heard = MultiDiscrete([self.silence + 1] * properties)
         self._observation_spaces = {"speaker": values, "listener": heard}
         self._action_spaces = {"speaker": symbols, "listener": MultiDiscrete([types] * properties)}
-        self.possible_agents = list(AGENTS)
-        self.agents: list[str] = []
-        self._generator = np.random.default_rng()
+
+    @property
+    def num_items(self) -> int:
+        """How many objects the split has."""
+        return len(self.objects_NP)
 
     def observation_space(self, agent: str) -> MultiDiscrete:
         return self._observation_spaces[agent]
@@ -84,50 +88,28 @@ class LewisDrift(AECEnv[str, Ints, Ints]):  # type: ignore[misc]
     def action_space(self, agent: str) -> MultiDiscrete:
         return self._action_spaces[agent]
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
-        if seed is not None:
-            self._generator = np.random.default_rng(seed)
-        index = (options or {}).get("index")
-        if index is None:
-            index = int(self._generator.integers(len(self.objects_NP)))
-        if not 0 <= index < len(self.objects_NP):
-            raise BadEnv(f"index is {index}; this split has the objects 0 to {len(self.objects_NP) - 1}.")
-        self._object_P = self.objects_NP[index]
-        self._message_P = np.full_like(self._object_P, self.silence)
-        self.agents = list(AGENTS)
-        self.rewards = dict.fromkeys(AGENTS, 0.0)
-        self._cumulative_rewards = dict.fromkeys(AGENTS, 0.0)
-        self.terminations = dict.fromkeys(AGENTS, False)
-        self.truncations = dict.fromkeys(AGENTS, False)
-        self.infos: dict[str, dict[str, Any]] = {agent: {"index": index} for agent in AGENTS}
-        self.agent_selection = "speaker"
-
     def observe(self, agent: str) -> Ints:
         """The object for the speaker, the message for the listener."""
         seen: Ints = self._object_P if agent == "speaker" else self._message_P
         return seen.copy()
 
-    def step(self, action: Ints | None) -> None:
-        agent = self.agent_selection
-        if self.terminations[agent] or self.truncations[agent]:
-            self._was_dead_step(action)
-            return
-        space = self._action_spaces[agent]
-        chosen = np.asarray(action)
+    def _begin(self, index: int) -> None:
+        self._object_P = self.objects_NP[index]
+        self._message_P = np.full_like(self._object_P, self.silence)
+
+    def _checked(self, agent: str, action: Any) -> Ints:
+        space, chosen = self._action_spaces[agent], np.asarray(action)
         if chosen.dtype.kind not in "iu" or not space.contains(chosen.astype(space.dtype)):
             raise BadEnv(f"the {agent}'s action is {action!r}; it must be in {space}.")
-        self._cumulative_rewards[agent] = 0.0
-        if agent == "speaker":
-            self._message_P, self.agent_selection = chosen.astype(np.int64), "listener"
-            return
-        right_P = chosen == self._object_P
+        return chosen.astype(np.int64)
+
+    def _say(self, message: Ints) -> None:
+        self._message_P = message
+
+    def _answer(self, action: Ints) -> tuple[float, Mapping[str, Any]]:
+        right_P = action == self._object_P
         value = float(right_P.mean() if self.reward == "share" else right_P.all())
-        self.rewards = dict.fromkeys(AGENTS, value)
-        self.terminations = dict.fromkeys(AGENTS, True)
-        for info in self.infos.values():
-            info |= {"object": self._object_P.tolist(), "message": self._message_P.tolist()}
-        self._accumulate_rewards()
-        self.agent_selection = "speaker"
+        return value, {"object": self._object_P.tolist(), "message": self._message_P.tolist()}
 
     def render(self) -> str | None:
         """Object and message as text."""
@@ -139,6 +121,3 @@ class LewisDrift(AECEnv[str, Ints, Ints]):  # type: ignore[misc]
         return "  ".join(
             [f"object {self._object_P.tolist()}", *(f"{word} {self._message_P.tolist()}" for word in spoken)]
         )
-
-    def close(self) -> None:
-        """Nothing to close."""

@@ -39,26 +39,24 @@ Version 0: as above.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import numpy as np
-from pettingzoo import AECEnv
 
 from envs.errors import BadEnv
 from envs.pivot.corpora import SYNTHETIC, read_parallel
 from envs.pivot.scores import sentence_bleu
+from envs.signalling import SignallingGame
 from envs.text.row_sources import Source
 from envs.text.space import FreeText
 
-AGENTS = ("sender", "receiver")
 LANGUAGES = ("fr", "en", "de")
 
 
-class PivotTranslation(AECEnv[str, str, str]):  # type: ignore[misc]
+class PivotTranslation(SignallingGame[str, str]):
     """The pivot game; the module is the documentation page."""
 
     metadata = {"name": "pivot_translation_v0", "render_modes": ["ansi"], "is_parallelizable": False}
+    sender, receiver, items = "sender", "receiver", "rows"
 
     def __init__(
         self,
@@ -74,8 +72,7 @@ class PivotTranslation(AECEnv[str, str, str]):  # type: ignore[misc]
         quarantine: str | os.PathLike[str] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode not in (None, "ansi"):
-            raise BadEnv(f"render_mode is {render_mode!r}; PivotTranslation has None and 'ansi'.")
+        super().__init__(render_mode)
         self.rows, self.report = read_parallel(
             data,
             LANGUAGES,
@@ -88,14 +85,10 @@ class PivotTranslation(AECEnv[str, str, str]):  # type: ignore[misc]
             quarantine=quarantine,
         )
         self._reward = _bleu if reward is None else reward
-        self.render_mode = render_mode
-        self.possible_agents = list(AGENTS)
-        self._spaces = {agent: (FreeText(), FreeText()) for agent in AGENTS}
-        self._generator = np.random.default_rng()
-        self.agents: list[str] = []
+        self._spaces = {agent: (FreeText(), FreeText()) for agent in self.possible_agents}
 
     @property
-    def num_rows(self) -> int:
+    def num_items(self) -> int:
         """How many rows can be played."""
         return len(self.rows)
 
@@ -105,54 +98,29 @@ class PivotTranslation(AECEnv[str, str, str]):  # type: ignore[misc]
     def action_space(self, agent: str) -> FreeText:
         return self._spaces[agent][1]
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
-        if seed is not None:
-            self._generator = np.random.default_rng(seed)
-        index = (options or {}).get("index")
-        if index is None:
-            index = int(self._generator.integers(len(self.rows)))
-        if not 0 <= index < len(self.rows):
-            raise BadEnv(f"index is {index}; PivotTranslation has the rows 0 to {len(self.rows) - 1}.")
-        self._row, self._message, self._german = self.rows[index], "", ""
-        self.agents = list(AGENTS)
-        self.rewards = dict.fromkeys(AGENTS, 0.0)
-        self._cumulative_rewards = dict.fromkeys(AGENTS, 0.0)
-        self.terminations = dict.fromkeys(AGENTS, False)
-        self.truncations = dict.fromkeys(AGENTS, False)
-        self.infos: dict[str, dict[str, Any]] = {agent: {"index": index} for agent in AGENTS}
-        self.agent_selection = "sender"
-
     def observe(self, agent: str) -> str:
         """The French sentence for the sender, the message for the receiver."""
         return self._row["fr"] if agent == "sender" else self._message
 
-    def step(self, action: str | None) -> None:
-        agent = self.agent_selection
-        if self.terminations[agent] or self.truncations[agent]:
-            self._was_dead_step(action)
-            return
+    def _begin(self, index: int) -> None:
+        self._row, self._message, self._german = self.rows[index], "", ""
+
+    def _checked(self, agent: str, action: Any) -> str:
         if not isinstance(action, str):
             raise BadEnv(f"the {agent}'s action is of type {type(action).__name__}; it must be a text.")
-        self._cumulative_rewards[agent] = 0.0
-        if agent == "sender":
-            self._message, self.agent_selection = action, "receiver"
-            return
+        return action
+
+    def _say(self, message: str) -> None:
+        self._message = message
+
+    def _answer(self, action: str) -> tuple[float, Mapping[str, Any]]:
         self._german = action
-        value = float(self._reward(action, self._row["de"]))
-        if not np.isfinite(value):
-            raise BadEnv(
-                f"the reward of {action!r} is {value}; a reward function must return finite numbers."
-            )
-        self.rewards = dict.fromkeys(AGENTS, value)
-        self.terminations = dict.fromkeys(AGENTS, True)
-        for info in self.infos.values():
-            info |= {
-                "message": self._message,
-                "reference_english": self._row["en"],
-                "reference_german": self._row["de"],
-            }
-        self._accumulate_rewards()
-        self.agent_selection = "sender"
+        revealed = {
+            "message": self._message,
+            "reference_english": self._row["en"],
+            "reference_german": self._row["de"],
+        }
+        return float(self._reward(action, self._row["de"])), revealed
 
     def render(self) -> str | None:
         """The episode so far as text."""
@@ -160,9 +128,6 @@ class PivotTranslation(AECEnv[str, str, str]):  # type: ignore[misc]
             return None
         lines = (f"fr  {self._row['fr']}", f"en  {self._message}", f"de  {self._german}")
         return "\n".join(line for line in lines if line[4:])
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 def _bleu(german: str, reference: str) -> float:

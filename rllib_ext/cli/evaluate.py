@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_ext.cli.run_paths import find_checkpoint
-from rllib_ext.cli.session import ray_session, running
+from rllib_ext.cli.session import running, session_of
 from rllib_ext.cli.settings import RunSettings, is_stage, read_settings, refuse_without_model
 from rllib_ext.errors import BadConfig
 from rllib_ext.llm import persistence
@@ -48,7 +48,7 @@ def evaluate(options: Namespace) -> int:
         max_staleness=None,
     )
     folder = run / "evaluations" / f"{path.name}-{options.split}-{datetime.now():%Y%m%d-%H%M%S}"
-    with ray_session(settings.values, options.address), running(settings, folder) as algorithm:
+    with session_of(settings.values, options.address), running(settings, folder) as algorithm:
         _load(algorithm, path, initial_scores=same_prompts)
         algorithm.evaluate()
     record = read_jsonl(folder / EVALUATIONS)[-1]

@@ -23,7 +23,7 @@ from rllib_ext.analysis.live import LiveTable
 from rllib_ext.cli import smoke
 from rllib_ext.cli.interrupts import Interrupted, Interrupts
 from rllib_ext.cli.provenance import provenance
-from rllib_ext.cli.session import ray_session, running
+from rllib_ext.cli.session import running, session_of
 from rllib_ext.cli.settings import RunSettings
 from rllib_ext.cli.summary import build_report_or_say_why, summary_of, summary_text
 from rllib_ext.cli.training import Training
@@ -103,7 +103,7 @@ class Launch:
 
     def _place(self) -> contextlib.AbstractContextManager[None]:
         """Where the run takes place: a Ray session with room for it."""
-        return ray_session(self._settings.values, self._options.address)
+        return session_of(self._settings.values, self._options.address)
 
     def _running(self) -> contextlib.AbstractContextManager[Any]:
         """What is trained, stopped at the end."""

@@ -32,7 +32,7 @@ def provenance(settings: RunSettings, words: Sequence[str]) -> dict[str, Any]:
 def _hardware() -> dict[str, Any]:
     import torch
 
-    from rllib_ext.llm.threads import available_cores
+    from rllib_ext.runtime.ray_session import available_cores
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rllib_ext.llm.conversation import Conversation
+if TYPE_CHECKING:
+    from rllib_ext.llm.conversation import Conversation
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from rllib_ext.llm.played import Played
+if TYPE_CHECKING:
+    from rllib_ext.llm.played import Played
 
 
 @dataclass(frozen=True)
