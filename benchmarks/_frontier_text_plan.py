@@ -36,7 +36,7 @@ class Cell:
         """What ElasticResetAsyncPPO is configured with."""
         return {
             "model": model, "mode": "sync", "engine": self.engine, "engine_threads": 1, "learner_threads": 1,
-            "kv_cache_gib": 0.25, "samples_per_prompt": 1, "prompts_per_minibatch": 48, "updates_per_minibatch": 2,
+            "samples_per_prompt": 1, "prompts_per_minibatch": 48, "updates_per_minibatch": 2,
             "total_updates": 2 * self.period * self.cycles, "lr": 1e-3, "lr_schedule": "constant", "max_grad_norm": 1.0,
             "temperature": 1.0, "missing_eos": "keep", "max_prompt_tokens": MAX_PROMPT, "prompt_overflow": "drop",
             "max_new_tokens": MAX_NEW, "variant": self.variant, "kl_beta": self.beta, "reset_every": self.period,

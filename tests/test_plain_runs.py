@@ -157,6 +157,15 @@ def test_dry_runs_resolve_every_setting_and_start_nothing(tmp_path: Path, capsys
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "own"), [("PivotGame", "sil_every = 4000"), ("ElasticResetPPO", "reset_every = 17")]
+)
+def test_help_has_the_knobs_that_set_takes(name: str, own: str, capsys) -> None:
+    assert main(["train", name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert own in text and "checkpoint_every = none" in text and "samples_per_prompt" not in text
+
+
 def test_ppo_defaults_are_rllibs() -> None:
     config = PPOConfig()
     for name, knob in PPO_KNOBS.items():
