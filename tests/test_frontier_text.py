@@ -51,7 +51,7 @@ def test_every_cell_is_a_valid_run_that_is_judged_right_before_its_resets(cell: 
 
 def test_the_headline_pairs_seeds_and_says_what_it_can() -> None:
     found = bench.headline(bench.flat(rows()), True)
-    assert found["seeds"] == 3 and found["start"] == START
+    assert found["seeds"] == 3 and found["start"] == pytest.approx(START)
     edge = math.log(30.0)
     one = [
         (0.5, 20.0),
