@@ -23,6 +23,10 @@ ALGORITHMS: dict[str, str] = {
     "ElasticResetAsyncOnlineDPO": "rllib_ext.elastic_reset.llm:ElasticResetAsyncOnlineDPO",
 }
 
+GYMNASIUM = frozenset(
+    {"ElasticResetPPO"}
+)  # those of them that train no language model: RLlib's own environments
+
 STAGES: dict[str, str] = {  # Tune trainables that are no RLlib algorithms: supervised, without an environment
     "SFT": "rllib_ext.stages.sft:SFT",
     "RewardModel": "rllib_ext.stages.reward_model:RewardModel",
@@ -39,6 +43,7 @@ ENVIRONMENTS: dict[str, str] = {
     "TLDR": "envs.text:TLDR",
     "Sentiment": "envs.text:Sentiment",
     "GSM8K": "envs.text:GSM8K",
+    "StackExchange": "envs.text:StackExchange",
     "ControlledTLDR": "envs.text:ControlledTLDR",
 }
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from elastic_fixture import MODULE, built, cartpole, equal, learner_of, module_state
+from population_fixture import Watched, told
 from ray import tune
+from ray.tune.schedulers import PopulationBasedTraining
 
-from rllib_ext.elastic_reset import ElasticResetPPO, ElasticResetPPOConfig
+from rllib_ext.elastic_reset import ElasticResetPPOConfig
 from rllib_ext.functional.elastic import snapshot
+from rllib_ext.runtime.run_folder import read_jsonl
 
 
 def test_08_a_checkpoint_in_the_middle_of_a_cycle_has_the_same_next_resets(ray_session, tmp_path) -> None:
@@ -112,28 +118,40 @@ def test_10_two_learners_keep_one_average(ray_session) -> None:
     assert not equal(left[0]["ema"], left[0]["init"])
 
 
-@pytest.mark.slow
 def test_population_based_training_copies_average_initial_weights_and_counters(ray_session, tmp_path) -> None:
-    """After an exploit a trial goes on from the other's stores, under a period that was mutated.
+    """Tune's own scheduler, two trials: after the exploit the worse one goes on from the donor's stores and counters,
+    under the learning rate and the weight of the penalty that were mutated, from its very next update on.
 
-    The exploit is done by hand, the way Tune does it: a new trainable of the mutated configuration restores the
-    donor's checkpoint.
+    What the donor gave is read from its checkpoint's file, not through what restores it.
     """
-    donor = ElasticResetPPO(config=cartpole(reset_every=4, ema_decay=0.5))
-    for _ in range(3):
-        donor.train()
-    donor.save_checkpoint(str(tmp_path))
-    given = donor.learner_group._learner.elastic_state()[MODULE]
-    donor.stop()
-    trial = ElasticResetPPO(config=cartpole(reset_every=2, ema_decay=0.9).debugging(seed=11))
-    trial.load_checkpoint(str(tmp_path))
-    learner = trial.learner_group._learner
-    taken = learner.elastic_state()[MODULE]
-    assert equal(taken["ema"], given["ema"]) and equal(taken["init"], given["init"])
-    assert taken["counts"] == given["counts"]
-    assert not learner.elastic[MODULE].due
-    assert trial.train()["er"]["reset_due"] == 1
-    trial.stop()
+    mutations = {"lr": lambda: 0.004, "kl_beta": lambda: 0.25}
+    scheduler = PopulationBasedTraining(
+        time_attr="training_iteration", metric="score", mode="max", perturbation_interval=3, quantile_fraction=0.5,
+        resample_probability=1.0, hyperparam_mutations=mutations, synch=True,
+    )  # fmt: skip
+    config = cartpole(reset_every=2, ema_decay=0.5, kl_beta=0.1)
+    tuner = tune.Tuner(
+        Watched,
+        param_space=config.to_dict() | {"seed": tune.grid_search([1, 2])},
+        tune_config=tune.TuneConfig(scheduler=scheduler),
+        run_config=tune.RunConfig(storage_path=str(tmp_path), stop={"training_iteration": 4}, verbose=0),
+    )
+    results = tuner.fit()
+    assert not results.errors
+    rows = {result.path: read_jsonl(Path(result.path) / "result.json") for result in results}
+    (worse,) = (path for path, found in rows.items() if found[0]["score"] == 1)
+    (donor,) = rows.keys() - {worse}
+    last = rows[worse][-1]
+    assert (last["score"], last["taken"]["lr"], last["taken"]["beta"]) == (2, [0.004], 0.25)
+    (file,) = Path(donor).glob("checkpoint_000000/learner_group/learner/state.pkl")
+    state = pickle.loads(file.read_bytes())
+    assert state["optimizer"][f"{MODULE}_default_optimizer"]["state"]["param_groups"][0]["lr"] == 0.01
+    given = told(state["elastic_reset"][MODULE])
+    assert given.pop("beta") == 0.1 and given["counts"]["resets"] == 1
+    assert {name: last["taken"][name] for name in given} == given
+    assert given["init"] != given["ema"] != last["taken"]["online"]
+    assert (last["er"]["num_resets"], last["er"]["ticks_since_reset"]) == (1, 2)
+    assert last["learners"][MODULE]["default_optimizer_learning_rate"] == 0.004
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from envs.text.gsm8k import GSM8K
     from envs.text.rewards import CallableReward, Limits, Reward
     from envs.text.sentiment import Sentiment
+    from envs.text.stack_exchange import StackExchange
     from envs.text.task import Sample, Task
     from envs.text.tldr import TLDR
     from envs.text.verifiers import NumberMatch, RougeL
@@ -30,6 +31,7 @@ __all__ = [
     "RougeL",
     "Sample",
     "Sentiment",
+    "StackExchange",
     "Step",
     "Task",
     "TextEnv",
@@ -46,6 +48,7 @@ _HOMES = {
     "RougeL": "verifiers",
     "Sample": "task",
     "Sentiment": "sentiment",
+    "StackExchange": "stack_exchange",
     "Step": "base",
     "TLDR": "tldr",
     "Task": "task",

@@ -1,8 +1,9 @@
 """Comparisons: two completions of one query and which of them somebody preferred.
 
-Two formats, told apart by the columns of the source:
+Three formats, told apart by the columns of the source:
 
     hub     info, summaries, choice; batch, split, extra where they are there    openai/summarize_from_feedback
+    votes   question, response_j, response_k                                     lvwerra/stack-exchange-paired
     pairs   prompt, chosen, rejected; batch, split, confidence, score_chosen, score_rejected where they are there
 
 ``info`` holds subreddit, title and post, or an article (CNN/DM); ``summaries`` two objects with a text and the
@@ -31,10 +32,12 @@ from envs.text.articles import MAX_QUERY_TOKENS, article_query_within
 from envs.text.row_sources import Source, source_columns
 from envs.text.row_values import Column, Unusable, strict_text
 from envs.text.rows import Recipe, RowReport, read_rows
+from envs.text.stack_exchange import prompt_text
 from envs.text.tldr import completion_text, query_within
 from envs.text.truncation import CountTokens, rough_tokens
 
 HUB_COLUMNS, PAIR_COLUMNS = ("info", "summaries", "choice"), ("prompt", "chosen", "rejected")
+VOTE_COLUMNS = ("question", "response_j", "response_k")
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ def _recipe(source: Source, count_tokens: CountTokens, budget: int) -> Recipe[Co
         columns = (Column("info", _info), Column("summaries", _summaries), Column("choice", _choice))
         columns += (_optional("batch", _label), _optional("split", _label), _optional("extra", _confidence))
         return Recipe(columns, ("info",), partial(_from_hub, count_tokens=count_tokens, budget=budget))
+    if set(VOTE_COLUMNS) <= set(present):
+        return Recipe(tuple(Column(name, strict_text) for name in VOTE_COLUMNS), ("question",), _from_votes)
     if set(PAIR_COLUMNS) <= set(present):
         columns = tuple(Column(name, strict_text) for name in PAIR_COLUMNS)
         columns += tuple(_optional(name, _label) for name in ("batch", "split"))
@@ -92,8 +97,8 @@ def _recipe(source: Source, count_tokens: CountTokens, budget: int) -> Recipe[Co
         )
         return Recipe(columns, ("prompt",), _from_pair)
     raise BadData(
-        f"{source} has the columns {', '.join(present) or '(none)'}; comparisons need {', '.join(PAIR_COLUMNS)}, or "
-        f"{', '.join(HUB_COLUMNS)} as openai/summarize_from_feedback has them."
+        f"{source} has the columns {', '.join(present) or '(none)'}; comparisons need {', '.join(PAIR_COLUMNS)}; "
+        f"{', '.join(VOTE_COLUMNS)}; or {', '.join(HUB_COLUMNS)} as openai/summarize_from_feedback has them."
     )
 
 
@@ -104,6 +109,11 @@ def _optional(name: str, convert: Any) -> Column:
 def _from_pair(index: int, row: dict[str, Any]) -> Comparison:
     info = {name: value for name, value in row.items() if name not in PAIR_COLUMNS and value is not None}
     return _told_apart(Comparison(index, row["prompt"], row["chosen"], row["rejected"], info))
+
+
+def _from_votes(index: int, row: dict[str, Any]) -> Comparison:
+    question, better, worse = (row[name].strip() for name in VOTE_COLUMNS)
+    return _told_apart(Comparison(index, prompt_text(question), better, worse))
 
 
 def _from_hub(index: int, row: dict[str, Any], *, count_tokens: CountTokens, budget: int) -> Comparison:

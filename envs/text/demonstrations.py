@@ -1,7 +1,8 @@
-"""Demonstrations for supervised finetuning: (query, completion) pairs from rows in one of three formats.
+"""Demonstrations for supervised finetuning: (query, completion) pairs from rows in one of four formats.
 
     posts      subreddit, title, post, summary     the TL;DR data set and its like (N+ detail 1)
     articles   article, highlights                 CNN/DM
+    answers    question, response_j, response_k    stack-exchange-paired (``stack_exchange``): its preferred answers
     pairs      prompt, completion                  anything else, taken as it stands
 
 The format is read off the columns of the source. Posts and articles become queries by the rules of ``tldr`` and
@@ -24,6 +25,7 @@ from envs.text.articles import MAX_QUERY_TOKENS, article_query_within
 from envs.text.row_sources import Source, source_columns
 from envs.text.row_values import Column, strict_text
 from envs.text.rows import Recipe, RowReport, read_rows
+from envs.text.stack_exchange import prompt_text, refuse_same
 from envs.text.tldr import completion_text, query_within
 from envs.text.truncation import CountTokens, rough_tokens
 
@@ -32,6 +34,7 @@ FORMATS: dict[
 ] = {  # format → its columns, those a split is hashed from
     "posts": (("subreddit", "title", "post", "summary"), ("subreddit", "title", "post")),
     "articles": (("article", "highlights"), ("article",)),
+    "answers": (("question", "response_j", "response_k"), ("question",)),
     "pairs": (("prompt", "completion"), ("prompt",)),
 }
 
@@ -93,4 +96,7 @@ def _build(index: int, row: dict[str, Any], *, count_tokens: CountTokens, budget
     if "post" in row:
         query, _ = query_within(row["subreddit"].strip(), row["title"], row["post"], count_tokens, budget)
         return Demonstration(index, query, completion_text(row["summary"]))
+    if "question" in row:
+        refuse_same(row["response_j"], row["response_k"])
+        return Demonstration(index, prompt_text(row["question"].strip()), row["response_j"].strip())
     return Demonstration(index, row["prompt"], row["completion"])

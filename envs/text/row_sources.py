@@ -51,7 +51,8 @@ class Request:
     """What to read. ``held_out`` is the share hashed away where the source has no such split of its own;
     ``optional`` columns are read where the source has them.
 
-    ``config`` and ``revision`` reach the hub only; a revision pins the data set to one commit.
+    ``config``, ``revision`` and ``data_dir`` reach the hub only; a revision pins the data set to one commit, a folder of
+    it is read in place of the whole.
     """
 
     split: str
@@ -59,6 +60,7 @@ class Request:
     held_out: float
     config: str | None = None
     revision: str | None = None
+    data_dir: str | None = None
     optional: tuple[str, ...] = ()
 
 
@@ -89,14 +91,11 @@ def hub_rows(name: str, request: Request) -> Stream:
         raise BadData(
             f"reading {name!r} needs the datasets library: pip install 'rllib-ext[llm]'."
         ) from error
-    config, revision = request.config, request.revision
+    config, pinned = request.config, {"revision": request.revision, "data_dir": request.data_dir}
     try:
-        present = {
-            _ALIASES.get(part, part): part
-            for part in get_dataset_split_names(name, config, revision=revision)
-        }
+        present = {_ALIASES.get(part, part): part for part in get_dataset_split_names(name, config, **pinned)}
         chosen, shares = _choose(name, request, tuple(present))
-        parts = [load_dataset(name, config, split=present[part], revision=revision) for part in chosen]
+        parts = [load_dataset(name, config, split=present[part], **pinned) for part in chosen]
     except BadData:
         raise
     except (OSError, ValueError, RuntimeError) as error:

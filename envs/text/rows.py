@@ -35,12 +35,13 @@ MOST_QUARANTINED = 1_000_000  # no data set is read on beyond this; it bounds me
 class Recipe(Generic[T]):
     """How rows become tasks: the columns read, those whose text the split hash takes, and what is built.
 
-    ``build(index, values)`` gets the converted columns of one row; it may raise ``Unusable``.
+    ``build(index, values)`` gets the converted columns of one row; it may raise ``Unusable``. None: the row is right, and
+    an earlier one has made its task.
     """
 
     columns: tuple[Column, ...]
     split_on: tuple[str, ...]
-    build: Callable[[int, dict[str, Any]], T]
+    build: Callable[[int, dict[str, Any]], T | None]
 
 
 @dataclass
@@ -83,6 +84,7 @@ def read_rows(
     held_out: float = 0.05,
     config: str | None = None,
     revision: str | None = None,
+    data_dir: str | None = None,
     max_bad_rows: float = 0.01,
     max_rows: int | None = None,
     quarantine: str | os.PathLike[str] | None = None,
@@ -93,7 +95,7 @@ def read_rows(
         source: hub name, local file or folder, or a sequence of mappings (rules: ``row_sources.py``).
         split: "train", "validation", "test" or "all".
         held_out: share of rows (0 to 0.5) hashed into validation, and test, where the source names none.
-        config, revision: of a hub data set.
+        config, revision, data_dir: of a hub data set; the last is a folder of it.
         max_bad_rows: largest share of quarantined rows (0 to 1).
         max_rows: stop reading after this many tasks of the split, which bounds memory; None reads all.
         quarantine: file to which the quarantined rows' indices and reasons are written.
@@ -104,7 +106,7 @@ def read_rows(
         )
     needed = tuple(column.name for column in recipe.columns if not column.optional)
     wanted = tuple(column.name for column in recipe.columns if column.optional)
-    request = Request(split, needed, held_out, config, revision, wanted)
+    request = Request(split, needed, held_out, config, revision, data_dir, wanted)
     stream = open_source(source, request)
     report = RowReport(stream.name)
     tasks: list[T] = []
@@ -139,7 +141,7 @@ def _judge(
     report.accepted += not repairs
     report.repaired += bool(repairs)
     report.repairs.update(repairs)
-    return built
+    return [task for task in built if task is not None]
 
 
 def _converted(row: object, columns: tuple[Column, ...]) -> tuple[dict[str, Any], list[str]]:

@@ -12,6 +12,7 @@ from rllib_ext.analysis import idle, reward_curves, timeline, trust_curves
 from rllib_ext.analysis.figures import require_matplotlib
 from rllib_ext.analysis.frontier_report import elastic_recipes
 from rllib_ext.analysis.intervals import lane_use
+from rllib_ext.analysis.plain_report import is_plain, plain_recipes
 from rllib_ext.analysis.recipes import Plot, Recipe
 from rllib_ext.analysis.run_data import RunData
 from rllib_ext.analysis.stage_data import is_stage
@@ -86,5 +87,10 @@ def draw_all(run: RunData, folder: Path) -> list[Plot]:
     """
     require_matplotlib()
     folder.mkdir(parents=True, exist_ok=True)
-    recipes = stage_recipes(run) if is_stage(run) else [*_RECIPES, *elastic_recipes(run)]
+    if is_stage(run):
+        recipes = stage_recipes(run)
+    elif is_plain(run):
+        recipes = plain_recipes(run)
+    else:
+        recipes = [*_RECIPES, *elastic_recipes(run)]
     return [recipe.make(run, folder) for recipe in recipes]

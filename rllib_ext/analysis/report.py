@@ -15,6 +15,7 @@ from rllib_ext.analysis import report_sections as section
 from rllib_ext.analysis.csv_files import write_csv
 from rllib_ext.analysis.headline import headline
 from rllib_ext.analysis.html_tags import Html, join, tag
+from rllib_ext.analysis.plain_report import is_plain, plain_figures, plain_lead
 from rllib_ext.analysis.plain_text import one_line
 from rllib_ext.analysis.plots import Plot, draw_all
 from rllib_ext.analysis.report_events import events_section, events_table
@@ -41,7 +42,7 @@ def build_report(run_folder: str | Path) -> Path:
     plots = draw_all(run, folder)
     if is_stage(run):
         write_reward_report(load_stage(run), folder)
-    else:
+    elif not is_plain(run):
         write_csv(samples_table(run), folder)
     write_csv(events_table(run), folder)
     page, half = folder / "report.html", folder / ".report.html.tmp"
@@ -54,7 +55,8 @@ def render(run: RunData, plots: list[Plot]) -> str:
     """The page as text."""
     name = run.run.get("algorithm") or run.config.get("algorithm") or "Run"
     title = f"{name} on {run.run.get('env') or run.config.get('data') or 'an unnamed environment'}"
-    sections = _of_stage(run, plots) if is_stage(run) else _of_algorithm(run, plots)
+    of_kind = _of_stage if is_stage(run) else _of_plain if is_plain(run) else _of_algorithm
+    sections = of_kind(run, plots)
     body = [_header(run, one_line(title)), *sections, _footer(run)]
     metas = [
         tag("meta", charset="utf-8"),
@@ -73,6 +75,16 @@ def _of_stage(run: RunData, plots: list[Plot]) -> list[Html]:
         _titled("Figures", figures_section(stage)),
         _titled("What happened", section.plot_section(plots)),
         _titled("The rows", rows_section(stage)),
+        _titled("What went wrong and was handled", events_section(run)),
+        _titled("How to do it again", section.setup_section(run)),
+    ]
+
+
+def _of_plain(run: RunData, plots: list[Plot]) -> list[Html]:
+    return [
+        plain_lead(run),
+        _titled("Figures", plain_figures(run)),
+        _titled("What happened", section.plot_section(plots)),
         _titled("What went wrong and was handled", events_section(run)),
         _titled("How to do it again", section.setup_section(run)),
     ]

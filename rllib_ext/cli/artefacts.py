@@ -23,7 +23,7 @@ def export(options: Namespace) -> int:
     from pathlib import Path
 
     from rllib_ext.cli.run_paths import find_checkpoint, run_of
-    from rllib_ext.cli.settings import is_stage, read_settings
+    from rllib_ext.cli.settings import is_stage, read_settings, refuse_without_model
     from rllib_ext.llm.export import export_checkpoint
     from rllib_ext.runtime.run_folder import read_json
 
@@ -34,6 +34,7 @@ def export(options: Namespace) -> int:
 
         print(export_stage(run, Path(options.to).expanduser()))
         return 0
+    refuse_without_model(run, config)
     _, checkpoint = find_checkpoint(options.run)
     settings = read_settings(run, config)
     print(export_checkpoint(checkpoint, settings.as_json(), Path(options.to).expanduser()))

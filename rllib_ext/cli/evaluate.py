@@ -15,7 +15,7 @@ from typing import Any
 
 from rllib_ext.cli.run_paths import find_checkpoint
 from rllib_ext.cli.session import running, session_of
-from rllib_ext.cli.settings import RunSettings, is_stage, read_settings
+from rllib_ext.cli.settings import RunSettings, is_stage, read_settings, refuse_without_model
 from rllib_ext.errors import BadConfig
 from rllib_ext.llm import persistence
 from rllib_ext.llm.model_folder import require_pinned
@@ -35,6 +35,7 @@ def evaluate(options: Namespace) -> int:
             f"{run} is a supervised stage, which is evaluated at its end: its figures are in {run / 'stage.json'}, and "
             f"rllib-ext plot {run} shows them"
         )
+    refuse_without_model(run, config)
     settings = read_settings(run, config)
     require_pinned(settings.values["model"], settings.values["revision"])
     if options.prompts is not None and options.prompts < 1:

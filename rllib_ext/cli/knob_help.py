@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from rllib_ext.cli.run_knobs import RUN_KNOBS
 from rllib_ext.llm import knobs as shared
-from rllib_ext.registry import STAGES, stage
+from rllib_ext.registry import GYMNASIUM, STAGES, TRAINABLES, stage
 from rllib_ext.runtime.knobs import Knob
 
 GROUPS = {
@@ -33,6 +33,8 @@ def knob_help(algorithm: str | None) -> str:
     lines = ["", "knobs, for --set KEY=VALUE:"]
     if algorithm in STAGES:
         return "\n".join([*lines, *_stage_groups(str(algorithm), width)])
+    if algorithm in (*TRAINABLES, *GYMNASIUM):
+        return "\n".join([*lines, *_plain_groups(str(algorithm), width)])
     if algorithm is None:
         lines += ["(rllib-ext train ALGORITHM --help adds the algorithm's own)"]
     else:
@@ -56,6 +58,18 @@ def _stage_groups(name: str, width: int) -> Iterator[str]:
     yield from _group(f"{name}'s own", {key: knob for key, knob in table.items() if key not in shared}, width)
     for title, group in groups.items():
         yield from _group(title, {key: table[key] for key in group}, width)
+
+
+def _plain_groups(name: str, width: int) -> Iterator[str]:
+    if name in TRAINABLES:
+        from rllib_ext.cli.games import knobs_of
+        from rllib_ext.language_games.knobs import RUN as run
+    else:
+        from rllib_ext.cli.gymnasium_runs import knobs_of
+        from rllib_ext.cli.ppo_knobs import PPO_KNOBS as run
+    table = knobs_of(name)
+    yield from _group(f"{name}'s own", {key: knob for key, knob in table.items() if key not in run}, width)
+    yield from _group("the run", {key: table[key] for key in run if key in table}, width)
 
 
 def _own_knobs(algorithm: str) -> dict[str, Knob]:

@@ -26,7 +26,7 @@ def list_names(options: Namespace) -> int:
     tables = {
         "algorithms": _first_lines(ALGORITHMS),
         "supervised stages (--set data=...)": _first_lines(STAGES),
-        "language games (Tune trainables: rllib-ext sweep ...)": _first_lines(TRAINABLES),
+        "language games": _first_lines(TRAINABLES),
         "environments": _environments(ENVIRONMENTS),
         "environments for several agents (PettingZoo)": _environments(GAMES),
         "sweeps": list(sweeps().items()),

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 SUMMARIES = {
     "list": "the algorithms and environments that there are",
-    "train": "train an algorithm on an environment, or a supervised stage on its data, into a new run folder",
+    "train": "train an algorithm, a supervised stage or a language game into a new run folder",
     "sweep": "run a study of tuned_configs by its name",
     "resume": "go on with a run that was interrupted",
     "evaluate": "score a run or one of its checkpoints on held-out prompts",
@@ -147,9 +147,17 @@ def _build() -> _Verbs:
 
 def _train(parser: Parser) -> None:
     add = parser.add_argument
-    add("algorithm", metavar="ALGORITHM", help="an algorithm or a stage, as `rllib-ext list` prints it")
+    add(
+        "algorithm",
+        metavar="ALGORITHM",
+        help="an algorithm, a stage or a game, as `rllib-ext list` prints it",
+    )
     add("-h", "--help", action=TrainHelp)
-    add("--env", metavar="NAME", help="environment, as `rllib-ext list` prints it")
+    add(
+        "--env",
+        metavar="NAME",
+        help="environment, as `rllib-ext list` prints it; of ElasticResetPPO a Gymnasium id",
+    )
     add(
         "--env-set",
         action="append",

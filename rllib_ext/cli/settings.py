@@ -16,7 +16,7 @@ from typing import Any
 
 from rllib_ext.cli.run_knobs import RUN_KNOBS
 from rllib_ext.errors import BadConfig, BadData, unknown_name
-from rllib_ext.registry import ENVIRONMENTS, STAGES, config_class, environment
+from rllib_ext.registry import ENVIRONMENTS, GYMNASIUM, STAGES, TRAINABLES, config_class, environment
 from rllib_ext.runtime.knobs import Knob
 
 NAMES = ("algorithm", "env", "env_config")
@@ -70,8 +70,24 @@ class RunSettings:
 
 def is_stage(config: Any) -> bool:
     """Whether a ``config.json`` is that of a supervised stage."""
+    return kind_of(config) == "stage"
+
+
+def kind_of(config: Any) -> str:
+    """What a ``config.json`` is of: "stage", "game", "gymnasium" (RLlib on one), else "language model"."""
     name = config.get("algorithm") if isinstance(config, dict) else None
-    return isinstance(name, str) and name in STAGES
+    tables = {"stage": STAGES, "game": TRAINABLES, "gymnasium": GYMNASIUM}
+    found = [kind for kind, table in tables.items() if isinstance(name, str) and name in table]
+    return found[0] if found else "language model"
+
+
+def refuse_without_model(run: Path, config: Any) -> None:
+    """What evaluates or exports language models has nothing to do with runs that have none."""
+    if kind_of(config) in ("game", "gymnasium"):
+        raise BadConfig(
+            f"{run} trains no language model. Its figures are in {run / 'result.json'} (rllib-ext plot {run} shows "
+            f"them), its weights in the safetensors files of {run / 'checkpoints'}"
+        )
 
 
 def knobs_of(algorithm: str) -> dict[str, Knob]:

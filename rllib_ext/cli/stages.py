@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from rllib_ext.cli import smoke
-from rllib_ext.cli.assignments import assignments
 from rllib_ext.cli.launch import Launch
+from rllib_ext.cli.plain_runs import chosen
 from rllib_ext.cli.run_paths import new_run
 from rllib_ext.errors import BadConfig, BadData, unknown_name
 from rllib_ext.registry import stage
@@ -113,20 +113,7 @@ def export_stage(run: Path, to: Path) -> Path:
 
 def _settings(options: Namespace) -> tuple[StageSettings, bool]:
     knobs = knobs_of(options.algorithm)
-    pairs = assignments(options.set, "--set")
-    for name in pairs:
-        if name not in knobs:
-            raise unknown_name("setting", name, knobs)
-    chosen = {name: knobs[name].parse(name, text) for name, text in pairs.items()}
-    for name in ("seed", "checkpoint_every"):
-        value = getattr(options, name)
-        if value is not None and name in chosen:
-            raise BadConfig(f"{name} is given twice, as --{name.replace('_', '-')} and in --set; leave one")
-        if value is not None:
-            chosen[name] = value
-    if options.smoke:
-        chosen = {**smoke.stage_settings(knobs), **chosen}
-    values = {name: knob.default for name, knob in knobs.items()} | chosen
+    values = chosen(options, knobs, smoke.stage_settings(knobs))
     if not values["model"] and not options.smoke:
         raise BadConfig("no model: add --set model=<hub name or folder of a causal LM>, or try --smoke")
     return StageSettings(options.algorithm, values), not values["model"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from argparse import Namespace
@@ -12,10 +13,16 @@ from rllib_ext.cli import smoke
 from rllib_ext.cli.assignments import assignments, json_values, refuse_secrets
 from rllib_ext.cli.launch import Launch
 from rllib_ext.cli.run_paths import find_run, new_run
-from rllib_ext.cli.settings import RunSettings, is_stage, parsed, read_settings, resolve, rounds_between
+from rllib_ext.cli.settings import RunSettings, kind_of, parsed, read_settings, resolve, rounds_between
 from rllib_ext.errors import BadConfig, unknown_name
-from rllib_ext.registry import ALGORITHMS, ENVIRONMENTS, STAGES, config_class
+from rllib_ext.registry import ALGORITHMS, ENVIRONMENTS, GYMNASIUM, STAGES, TRAINABLES
 from rllib_ext.runtime.run_folder import read_json
+
+RESUMES = {
+    "stage": "rllib_ext.cli.stages",
+    "game": "rllib_ext.cli.games",
+    "gymnasium": "rllib_ext.cli.gymnasium_runs",
+}
 
 
 def train(options: Namespace) -> int:
@@ -25,9 +32,16 @@ def train(options: Namespace) -> int:
         from rllib_ext.cli import stages
 
         return stages.train(options)
+    if options.algorithm in TRAINABLES:
+        from rllib_ext.cli import games
+
+        return games.train(options)
     if options.algorithm not in ALGORITHMS:
-        raise unknown_name("algorithm or stage", options.algorithm, [*ALGORITHMS, *STAGES])
-    _refuse_without_model(options.algorithm)
+        raise unknown_name("algorithm, stage or game", options.algorithm, [*ALGORITHMS, *STAGES, *TRAINABLES])
+    if options.algorithm in GYMNASIUM:
+        from rllib_ext.cli import gymnasium_runs
+
+        return gymnasium_runs.train(options)
     settings, needs_model = settings_of(options)
     folder = new_run(options.storage_path, settings.algorithm, settings.env, options.name)
     if needs_model:
@@ -42,17 +56,6 @@ def train(options: Namespace) -> int:
     return launch.begin(make_model=needs_model)
 
 
-def _refuse_without_model(algorithm: str) -> None:
-    """Algorithms that train no language model are RLlib's to run."""
-    from rllib_ext.llm.config import LLMConfig
-
-    if not issubclass(config_class(algorithm), LLMConfig):
-        raise BadConfig(
-            f"{algorithm} trains no language model, and `rllib-ext train` runs those that do. Use it as any RLlib "
-            f"algorithm: rllib_ext.{algorithm}Config().environment(...).build_algo(), or tune.Tuner({algorithm!r}, ...)"
-        )
-
-
 def resume(options: Namespace) -> int:
     """Go on with a run from its newest whole checkpoint; a run that is finished stays as it is."""
     from rllib_ext.llm.model_folder import require_pinned
@@ -60,10 +63,8 @@ def resume(options: Namespace) -> int:
 
     folder = find_run(options.run)
     config = read_json(folder / "config.json")
-    if is_stage(config):
-        from rllib_ext.cli import stages
-
-        return stages.resume(folder, config, options)
+    if (kind := kind_of(config)) in RESUMES:
+        return importlib.import_module(RESUMES[kind]).resume(folder, config, options)
     settings = read_settings(folder, config)
     saved = scan(folder / "checkpoints")
     steps = [item.manifest.step for item in saved if item.manifest is not None]

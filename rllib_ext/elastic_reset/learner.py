@@ -119,6 +119,11 @@ class ElasticResetLearner:
                 self._tick(module_id, "inner_epoch", now - covered[module_id])
                 covered[module_id] = now
 
+    @property
+    def gradient_steps(self) -> int:
+        """Of the first module, in the whole run."""
+        return next(iter(self.elastic.values())).counts["grad_steps"]
+
     def end_iteration(self, env_steps: int) -> None:
         """One iteration is done. env_steps: of the whole run; what is new since the last call is counted."""
         for module_id, elastic in self.elastic.items():
@@ -190,7 +195,7 @@ class ElasticResetLearner:
         return {
             module_id: {
                 **elastic.state_dict(),
-                "beta": self.penalties[module_id].beta,
+                **self.penalties[module_id].state(),
                 "best": self.best.get(module_id),
             }
             for module_id, elastic in self.elastic.items()
@@ -200,7 +205,7 @@ class ElasticResetLearner:
         for module_id, elastic in self.elastic.items():
             saved = state[module_id]
             elastic.load_state_dict(saved)
-            self.penalties[module_id].beta = float(saved["beta"])
+            self.penalties[module_id].load(saved)
             if saved["best"] is not None:
                 score, weights = saved["best"]
                 self.best[module_id] = (float(score), snapshot(weights))
@@ -220,6 +225,15 @@ class ElasticResetLearner:
         super().set_state(state)
         if COMPONENT in state:
             self.set_elastic_state(state[COMPONENT])
+            self._rates_of_this_config()
+
+    def _rates_of_this_config(self) -> None:
+        """An optimizer's state brings the learning rate of whoever saved it, and RLlib sets the configured one only after
+        the next update; after PBT's exploit that update would be the donor's. A schedule's is its own to find.
+        """
+        for optimizer, schedule in self._optimizer_lr_schedules.items():
+            if not schedule.use_schedule:
+                self._set_optimizer_lr(optimizer, lr=schedule.get_current_value())
 
     # ----- what is reported
 

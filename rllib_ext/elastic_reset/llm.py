@@ -90,7 +90,8 @@ class ElasticResetLLMLearner(ElasticResetLearner):
         score, best = state["best"] or (None, {})
         groups = {**{group: state[store] for group, store in _STORES.items()}, BEST: best}
         tensors = {group: {n: t.cpu() for n, t in found.items()} for group, found in groups.items() if found}
-        return tensors, {"elastic": {"counts": state["counts"], "beta": state["beta"], "best_score": score}}
+        numbers = {name: state[name] for name in ("counts", "beta", "beta_begins")}
+        return tensors, {"elastic": {**numbers, "best_score": score}}
 
     def set_more_state(self, tensors: dict[str, dict[str, torch.Tensor]], state: dict[str, Any]) -> None:
         saved = state["elastic"]
@@ -157,7 +158,7 @@ class ElasticResetAsyncPPOLearner(ElasticResetLLMLearner, PPOLearner):
         super().build()
         if self.config.kl_beta is None:
             for penalty in self.penalties.values():
-                penalty.beta = float(self.config.kl_coef)
+                penalty.begin_at(self.config.kl_coef)
         self._measured: dict[str, float] = {}
 
     @property

@@ -13,7 +13,7 @@ class Penalty:
     """beta of one module. Measurements are added up over an iteration and over all learners, which so keep one beta."""
 
     def __init__(self, config: Any, beta: float, device: Any = "cpu") -> None:
-        self.beta = float(beta)
+        self.beta = self.begins = float(beta)
         self.measured: dict[str, float] = {}
         self._per_step = getattr(config, "kl_controller", "fixed") == "rl4lms"
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
@@ -40,6 +40,21 @@ class Penalty:
             samples=int(episodes),
             horizon=config.kl_beta_horizon,
         )
+
+    def begin_at(self, beta: float) -> None:
+        """What the configuration asks for, where that is known after the fact."""
+        self.beta = self.begins = float(beta)
+
+    def state(self) -> dict[str, float]:
+        """The weight, and what it began from."""
+        return {"beta": self.beta, "beta_begins": self.begins}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a saved weight, unless it began from another one than this configuration asks for: then the knob was
+        changed on purpose (population-based training, a run gone on with by other settings) and its value holds.
+        """
+        if float(state.get("beta_begins", self.begins)) == self.begins:
+            self.beta = float(state["beta"])
 
 
 def _over_learners(sums: torch.Tensor) -> torch.Tensor:

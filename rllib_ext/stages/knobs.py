@@ -24,7 +24,8 @@ DATA = {
         str,
         "'TLDR' (the published hub sets of N+), 'Docstrings' or 'ControlledTLDR' (built in), a hub name, or a local "
         "JSONL or parquet file or folder. Columns: subreddit, title, post, summary; article, highlights; or prompt, "
-        "completion for demonstrations; info, summaries, choice; or prompt, chosen, rejected for comparisons.",
+        "completion for demonstrations; info, summaries, choice; or prompt, chosen, rejected for comparisons; question, "
+        "response_j, response_k for both.",
     ),
     "data_revision": Knob(None, str, "Commit of a hub data set.", optional=True),
     "split": Knob(
