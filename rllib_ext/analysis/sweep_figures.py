@@ -46,7 +46,7 @@ def by_setting(sweep: SweepData, x: str) -> Figure | None:
     if not shown:
         return None
     others = [name for name in sweep.varied if name != x]
-    figure, axes = new_figure(3.9 * len(shown) + 0.6, 4.2, columns=len(shown), top=1.0, gap=0.3)
+    figure, axes = new_figure(3.9 * len(shown) + 0.6, 4.2, columns=len(shown), top=1.0, gap=0.36)
     for ax, metric in zip(axes, shown, strict=True):
         lines = {}
         for values, trials in sweep.groups(others).items():
@@ -74,7 +74,7 @@ def learning_curves(sweep: SweepData, names: Sequence[str]) -> Figure | None:
     ]
     if not shown:
         return None
-    figure, axes = new_figure(3.9 * len(shown) + 0.6, 4.2, columns=len(shown), top=1.0, gap=0.3)
+    figure, axes = new_figure(3.9 * len(shown) + 0.6, 4.2, columns=len(shown), top=1.0, gap=0.36)
     for ax, metric in zip(axes, shown, strict=True):
         groups = list(sweep.groups(names).items())
         for number_, (values, trials) in enumerate(groups[:MOST_LINES]):
