@@ -92,7 +92,9 @@ def test_help_of_an_algorithm_has_its_own_knobs(capsys: pytest.CaptureFixture) -
     [
         (["tarin"], "'train'"),
         (["sweep", "offpolicynes"], "'offpolicyness'"),
-        (["sweep", "offpolicyness", "--updats", "3"], "--model"),
+        (["sweep", "offpolicyness", "--updats", "3"], "'--updates'"),
+        (["sweep", "offpolicyness", "--updates", "3"], "--model"),
+        (["sweep", "offpolicyness", "--smoke", "--algorithm", "AsyncDPO"], "'AsyncPPO'"),
         (["train", "AsyncOnlineDPO", "--sed", "3"], "'--seed'"),
         (["train", "AsyncOnlinDPO", "--env", "TLDR"], "'AsyncOnlineDPO'"),
         (["train", "AsyncOnlineDPO", "--env", "TLRD", "--set", "model=m"], "'TLDR'"),
@@ -185,8 +187,12 @@ def test_a_sweep_gets_its_own_words(capsys: pytest.CaptureFixture) -> None:
     assert main(["sweep"]) == 0
     assert "offpolicyness  Off-policyness:" in capsys.readouterr().out
     assert main(["sweep", "offpolicyness", "--dry-run", "--model", "some/model", "--updates", "4"]) == 0
-    space = json.loads(capsys.readouterr().out)
-    assert space["total_updates"] == 4 and space["minibatches_per_generation"] == {"grid_search": [1, 2, 4]}
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["fixed"]["total_updates"] == 4
+    assert [trial["minibatches_per_generation"] for trial in plan["trials"]] == [
+        n for n in (1, 2, 4) for _ in range(5)
+    ]
+    assert plan["left_out"] == []
 
 
 # ----- config.json

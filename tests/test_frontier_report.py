@@ -8,9 +8,10 @@ import json
 import pytest
 
 from rllib_ext.analysis.frontier_points import curves, load_trials, trials_of
-from rllib_ext.analysis.frontier_report import build_sweep_report, elastic_recipes, is_sweep
+from rllib_ext.analysis.frontier_report import elastic_recipes, sweep_frontier
 from rllib_ext.analysis.plots import draw_all
 from rllib_ext.analysis.run_data import load_run
+from rllib_ext.analysis.sweep_data import is_sweep
 from rllib_ext.cli import main
 from rllib_ext.errors import BadData
 
@@ -82,11 +83,11 @@ def test_plot_draws_a_sweep_with_its_hypervolumes(sweep, capsys) -> None:
     )
     assert is_sweep(sweep) and main(["plot", str(sweep)]) == 0
     png = sweep / "report" / "reward_drift_frontier.png"
-    assert str(png) in capsys.readouterr().out and png.stat().st_size > 10_000
+    assert str(sweep / "report" / "report.html") in capsys.readouterr().out and png.stat().st_size > 10_000
     table = list(csv.DictReader((sweep / "report" / "reward_drift_frontier.csv").open()))
     assert len(table) == 6
-    build_sweep_report(sweep, knob="kl_beta", reference=(0.5, 60.0))
-    rows = list(csv.DictReader((sweep / "report" / "reward_drift_frontier.csv").open()))
+    again = sweep_frontier(sweep, knob="kl_beta", reference=(0.5, 60.0))[1]
+    rows = [dict(zip(again.columns, row, strict=True)) for row in again.rows]
     mine = [r for r in rows if r["method"] == "elastic_reset"]
     assert float(mine[0]["hypervolume"]) == pytest.approx(
         (0.85 - 0.5) * 25

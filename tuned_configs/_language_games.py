@@ -15,16 +15,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ray import tune
-from ray.tune import ResultGrid, TuneConfig, Tuner
-from ray.tune.search.basic_variant import BasicVariantGenerator
+from ray.tune import ResultGrid, Tuner
 
 import rllib_ext
 from rllib_ext.registry import trainable
 from rllib_ext.runtime.sweep import Sweep
 from tuned_configs import _flags
-
-Points = list[dict[str, Any]]
+from tuned_configs._points import Points, listed
 
 
 def parser(
@@ -58,14 +55,13 @@ def build_tuner(args: argparse.Namespace, name: str, fixed: Mapping[str, Any], t
     knobs = sorted({knob for trial in trials for knob in trial})
     defaults = {knob: trainable(name).knobs[knob].default for knob in knobs} | dict(fixed)  # type: ignore[attr-defined]
     every = [{knob: trial.get(knob, defaults[knob]) for knob in knobs} for trial in trials]
-    space = dict(fixed) | {knob: tune.choice(_distinct(trial[knob] for trial in every)) for knob in knobs}
-    listed = BasicVariantGenerator(points_to_evaluate=every)
+    space, tune_config = listed(fixed, every)
     return Sweep(
         args.name,
         trainable(name),
         space,
         storage=args.storage_path,
-        tune=TuneConfig(search_alg=listed, num_samples=len(every)),
+        tune=tune_config,
         verbose=0,
     ).tuner(must_exist=args.resume)
 
@@ -139,7 +135,3 @@ def _print(rows: Mapping[str, Mapping[str, Any]], headings: Sequence[str]) -> No
         cells = [(row[heading], row[f"{heading}_se"]) for heading in headings]
         texts = [f"{mean:.3f}" + ("" if se is None else f" ± {se:.3f}") for mean, se in cells]
         print("  ".join([f"{name:{width}}", *(f"{text:>18}" for text in texts)]))
-
-
-def _distinct(values: Any) -> list[Any]:
-    return list(dict.fromkeys(values))

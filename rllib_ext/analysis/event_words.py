@@ -22,7 +22,15 @@ TROUBLE: dict[str, str] = {
     "checkpoint_corrupt": "A checkpoint did not verify; the newest one that does was used.",
 }
 ROUTINE = frozenset(
-    {"checkpoint_saved", "run_started", "run_finished", "run_resumed", "evaluation", "worker_joined"}
+    {
+        "checkpoint_saved",
+        "checkpoint_restored",
+        "run_started",
+        "run_finished",
+        "run_resumed",
+        "evaluation",
+        "worker_joined",
+    }
 )
 
 

@@ -8,24 +8,21 @@ hold no formulas.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from rllib_ext.analysis import report_sections as section
 from rllib_ext.analysis.csv_files import write_csv
 from rllib_ext.analysis.headline import headline
+from rllib_ext.analysis.html_page import page, titled, write_page
 from rllib_ext.analysis.html_tags import Html, join, tag
 from rllib_ext.analysis.plain_report import is_plain, plain_figures, plain_lead
 from rllib_ext.analysis.plain_text import one_line
 from rllib_ext.analysis.plots import Plot, draw_all
 from rllib_ext.analysis.report_events import events_section, events_table
 from rllib_ext.analysis.report_samples import samples_section, samples_table
-from rllib_ext.analysis.report_style import CSS
 from rllib_ext.analysis.run_data import RunData, load_run
 from rllib_ext.analysis.stage_data import is_stage, load_stage
 from rllib_ext.analysis.stage_report import figures_section, rows_section, stage_lead, write_reward_report
-
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def build_report(run_folder: str | Path) -> Path:
@@ -45,10 +42,7 @@ def build_report(run_folder: str | Path) -> Path:
     elif not is_plain(run):
         write_csv(samples_table(run), folder)
     write_csv(events_table(run), folder)
-    page, half = folder / "report.html", folder / ".report.html.tmp"
-    half.write_text(render(run, plots), encoding="utf-8")
-    os.replace(half, page)
-    return page
+    return write_page(folder, render(run, plots))
 
 
 def render(run: RunData, plots: list[Plot]) -> str:
@@ -56,37 +50,28 @@ def render(run: RunData, plots: list[Plot]) -> str:
     name = run.run.get("algorithm") or run.config.get("algorithm") or "Run"
     title = f"{name} on {run.run.get('env') or run.config.get('data') or 'an unnamed environment'}"
     of_kind = _of_stage if is_stage(run) else _of_plain if is_plain(run) else _of_algorithm
-    sections = of_kind(run, plots)
-    body = [_header(run, one_line(title)), *sections, _footer(run)]
-    metas = [
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="referrer", content="no-referrer"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-    ]
-    head_part = tag("head", *metas, tag("title", one_line(title)), tag("style", Html(CSS)))
-    return "<!doctype html>\n" + tag("html", head_part, tag("body", tag("main", *body)), lang="en") + "\n"
+    return page(title, _header(run, one_line(title)), *of_kind(run, plots), _footer(run))
 
 
 def _of_stage(run: RunData, plots: list[Plot]) -> list[Html]:
     stage = load_stage(run)
     return [
         stage_lead(stage),
-        _titled("Figures", figures_section(stage)),
-        _titled("What happened", section.plot_section(plots)),
-        _titled("The rows", rows_section(stage)),
-        _titled("What went wrong and was handled", events_section(run)),
-        _titled("How to do it again", section.setup_section(run)),
+        titled("Figures", figures_section(stage)),
+        titled("What happened", section.plot_section(plots)),
+        titled("The rows", rows_section(stage)),
+        titled("What went wrong and was handled", events_section(run)),
+        titled("How to do it again", section.setup_section(run)),
     ]
 
 
 def _of_plain(run: RunData, plots: list[Plot]) -> list[Html]:
     return [
         plain_lead(run),
-        _titled("Figures", plain_figures(run)),
-        _titled("What happened", section.plot_section(plots)),
-        _titled("What went wrong and was handled", events_section(run)),
-        _titled("How to do it again", section.setup_section(run)),
+        titled("Figures", plain_figures(run)),
+        titled("What happened", section.plot_section(plots)),
+        titled("What went wrong and was handled", events_section(run)),
+        titled("How to do it again", section.setup_section(run)),
     ]
 
 
@@ -95,12 +80,12 @@ def _of_algorithm(run: RunData, plots: list[Plot]) -> list[Html]:
     return [
         section.lead(head),
         section.headline_section(run, head),
-        _titled("What happened", section.plot_section(plots)),
-        _titled("Before and after", samples_section(run)),
-        _titled("Ages of the samples", section.ages_section(run)),
-        _titled("What went wrong and was handled", events_section(run)),
-        _titled("Every evaluation", section.evaluations_section(run)),
-        _titled("How to do it again", section.setup_section(run)),
+        titled("What happened", section.plot_section(plots)),
+        titled("Before and after", samples_section(run)),
+        titled("Ages of the samples", section.ages_section(run)),
+        titled("What went wrong and was handled", events_section(run)),
+        titled("Every evaluation", section.evaluations_section(run)),
+        titled("How to do it again", section.setup_section(run)),
     ]
 
 
@@ -113,10 +98,6 @@ def _header(run: RunData, title: str) -> Html:
     chips = [tag("li", one_line(fact)) for fact in facts if fact]
     name = tag("p", one_line(run.folder.resolve().name), class_="soft")
     return join([tag("h1", title), name, tag("ul", *chips, class_="chips")])
-
-
-def _titled(title: str, content: Html) -> Html:
-    return tag("section", tag("h2", title), content)
 
 
 def _footer(run: RunData) -> Html:

@@ -167,13 +167,14 @@ def setup_section(run: RunData) -> Html:
     command = run.run.get("command")
     parts = [tag("p", tag("code", clipped(command, 2_000)))] if command else []
     parts.append(
-        _key_values({**facts, "versions": run.run.get("versions"), "hardware": run.run.get("hardware")})
+        key_values({**facts, "versions": run.run.get("versions"), "hardware": run.run.get("hardware")})
     )
-    config = fold(f"Resolved configuration ({len(run.config)} settings)", _key_values(run.config))
+    config = fold(f"Resolved configuration ({len(run.config)} settings)", key_values(run.config))
     return tag("div", *parts, config, class_="card")
 
 
-def _key_values(values: Mapping[str, Any]) -> Html:
+def key_values(values: Mapping[str, Any]) -> Html:
+    """Nested settings as a table; secrets by name are hidden."""
     rows = [(tag("code", key), clipped(value, 500)) for key, value in _leaves(values, "")]
     return table(("setting", "value"), rows) if rows else tag("p", "Nothing was recorded.", class_="soft")
 

@@ -6,11 +6,12 @@ from argparse import Namespace
 
 
 def plot(options: Namespace) -> int:
-    """Draw a run's report, or the frontier of a sweep's runs; the line that is printed is its path."""
+    """Draw the report of a run or of a sweep; the line that is printed is its path."""
     from pathlib import Path
 
-    from rllib_ext.analysis.frontier_report import build_sweep_report, is_sweep
     from rllib_ext.analysis.report import build_report
+    from rllib_ext.analysis.sweep_data import is_sweep
+    from rllib_ext.analysis.sweep_report import build_sweep_report
     from rllib_ext.cli.run_paths import find_run
 
     sweep = Path(options.run).expanduser()

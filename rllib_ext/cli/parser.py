@@ -21,7 +21,7 @@ SUMMARIES = {
     "resume": "go on with a run that was interrupted",
     "evaluate": "score a run or one of its checkpoints on held-out prompts",
     "relabel": "label comparisons anew by a gold reward: a larger reward model, or the controlled task's own",
-    "plot": "draw the plots, the CSVs and the HTML report of a run",
+    "plot": "draw the plots, the CSVs and the HTML report of a run or of a sweep",
     "export": "write a checkpoint as a model folder for AutoModelForCausalLM and vLLM",
     "doctor": "what on this machine would break a run, slow it down or expose it",
 }
@@ -128,7 +128,7 @@ def _build() -> _Verbs:
         "--prompts", type=int, metavar="N", help="held-out prompts; default: those of the run"
     )
     _session(evaluate)
-    plot.add_argument("run", metavar="RUN", help="a run folder, or its name below ./runs")
+    plot.add_argument("run", metavar="RUN|SWEEP", help="a folder, or its name below ./runs")
     export.add_argument("run", metavar="RUN|CHECKPOINT", help="a run (its newest checkpoint) or a checkpoint")
     export.add_argument("--to", required=True, metavar="FOLDER", help="where to write the model")
     doctor = verbs.add("doctor")

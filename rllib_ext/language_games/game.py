@@ -36,6 +36,7 @@ from rllib_ext.runtime.events import Events
 from rllib_ext.runtime.knobs import Knob
 from rllib_ext.runtime.run_folder import RunFolder
 from rllib_ext.runtime.seeding import SeedTree
+from rllib_ext.runtime.trial_folder import trial_folder
 
 PLAY, CHECKPOINTS = "play", "rllib_ext"
 
@@ -113,7 +114,7 @@ class Game(Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.values = checked(self.knobs, config)
-        self.run = RunFolder(Path(self.values["run_folder"] or self.logdir))
+        self.run = RunFolder(Path(self.values["run_folder"] or trial_folder(self)))
         self.events = Events(self.run)
         if self.values["num_cpus"] >= 1:
             torch.set_num_threads(int(self.values["num_cpus"]))

@@ -36,6 +36,7 @@ from rllib_ext.llm.reward_worker import reward_bundles
 from rllib_ext.llm.threads import set_learner_threads
 from rllib_ext.llm.weights import PublishedWeights
 from rllib_ext.runtime.seeding import SeedTree
+from rllib_ext.runtime.trial_folder import trial_folder
 
 _LEARNER_TIMEOUT_S = 600.0
 
@@ -83,7 +84,7 @@ class LLMAlgorithm(Algorithm):
             raise creation_error(self.env_runner_group) from error
         set_learner_threads(self.config)
         self.seeds = SeedTree(self.config.run_seed)
-        self.journal = Journal(Path(self.config.run_folder or self.logdir))
+        self.journal = Journal(Path(self.config.run_folder or trial_folder(self)))
         self.pool = make_pool(self.config, self.env_runner_group, self.journal.event)
         self.facts = self.env_runner_group.foreach_env_runner(
             lambda runner: runner.facts(),
@@ -257,12 +258,26 @@ class LLMAlgorithm(Algorithm):
         """Held-out prompts under the current weights, on the rollout workers, after what they are already doing."""
         return {"evaluation": self.evaluator.run()}
 
+    def _run_one_evaluation(self, parallel_train_future: Any = None) -> dict[str, Any]:
+        return self.evaluate(
+            parallel_train_future
+        )  # RLlib's would put its result under "evaluation" once more
+
     def restore_env_runners(self, env_runner_group: Any) -> list[int]:
         return []  # the pool supervises its workers itself
 
     def step(self) -> dict[str, Any]:
+        """One iteration. A run that is evaluated at all is evaluated before its first update and after its last."""
+        if (
+            self.config.evaluation_interval
+            and not self.counters["updates"]
+            and not self.evaluator.initial_scores
+        ):
+            self.evaluate()
         result = super().step()
         result["done"] = self.counters["updates"] >= self.config.total_updates
+        if self.config.evaluation_interval and result["done"] and not result.get("evaluation"):
+            result |= self.evaluate()
         return result
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

@@ -172,6 +172,14 @@ class LLMLearner(TorchLearner):
                 "set max_grad_norm"
             )
 
+    def follow_config(self) -> None:
+        """After a restore: the configuration's rates win over those that the checkpoint's optimizer remembers. They
+        differ where population-based training goes on from another trial's weights with settings of its own.
+        """
+        for group in self.optimizer.param_groups:
+            settings = {"eps": self.config.adam_eps, "weight_decay": self.config.weight_decay}
+            group.update(settings, lr=self.rate(group))
+
     def forget_caches(self) -> None:
         """After a restore: cached log-probabilities and snapshots belong to another past."""
         self._cached = None

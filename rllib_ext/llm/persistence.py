@@ -59,6 +59,7 @@ def restore_learner(
     learner.updates, learner.skipped = state["learner"]["updates"], state["learner"]["skipped"]
     learner.forget_caches()
     learner.set_more_state(tensors, state.get("method", {}))
+    learner.follow_config()
 
 
 def save(algorithm: Any, folder: Path) -> Path:
@@ -100,6 +101,7 @@ def restore(algorithm: Any, folder: Path) -> None:
     algorithm.ledger.resume_at(saved["round"])
     algorithm.pool.forget()
     algorithm.forget_published()
+    algorithm.journal.event("checkpoint_restored", f"update {algorithm.counters['updates']}")
 
 
 def _refuse_other_run(algorithm: Any, saved: dict[str, Any], path: Path) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig, SyncConfig, TuneConfig, Tuner
 
 from rllib_ext.errors import BadConfig
 
@@ -40,8 +40,9 @@ class Sweep:
     trainable: a registered name or class. space: what Tune takes as ``param_space``. tune: scheduler, searcher,
     metric, number of samples. stop: result key -> bound, of `STOP_KEYS`; empty where the trainable ends by itself.
     storage: a folder, or a URI of object storage that every node reaches. checkpoint_frequency: in results; 1 loses
-    nothing, 0 is for trials that are cheaper to repeat than to save. max_failures: attempts beyond the first; -1
-    for machines that may go at any time.
+    nothing, 0 is for trials that are cheaper to repeat than to save. checkpoints_kept: of each trial; more than 2 where
+    trials go on from one another's (population-based training). max_failures: attempts beyond the first; -1 for machines
+    that may go at any time.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Sweep:
     tune: TuneConfig = field(default_factory=TuneConfig)
     stop: Mapping[str, float] = field(default_factory=dict)
     checkpoint_frequency: int = 1
+    checkpoints_kept: int = 2
     max_failures: int = 3
     callbacks: tuple[Any, ...] = ()
     verbose: int = 1
@@ -100,8 +102,12 @@ class Sweep:
             stop=dict(self.stop) or None,
             failure_config=FailureConfig(max_failures=self.max_failures),
             checkpoint_config=CheckpointConfig(
-                num_to_keep=2, checkpoint_frequency=self.checkpoint_frequency, checkpoint_at_end=True
+                num_to_keep=self.checkpoints_kept,
+                checkpoint_frequency=self.checkpoint_frequency,
+                checkpoint_at_end=True,
             ),
+            # A folder is written into directly (trial_folder.py).
+            sync_config=SyncConfig(sync_artifacts="://" in self.storage),
             callbacks=list(self.callbacks) or None,
             verbose=self.verbose,
         )
@@ -122,7 +128,13 @@ class Sweep:
             return
         folder = Path(self.path)
         folder.mkdir(parents=True, exist_ok=True)
-        content = {"name": self.name, "space": _plain(self.space), "fingerprint": self.fingerprint}
+        trainable = self.trainable if isinstance(self.trainable, str) else self.trainable.__name__
+        content = {
+            "name": self.name,
+            "trainable": trainable,
+            "space": _plain(self.space),
+            "fingerprint": self.fingerprint,
+        }
         draft = folder / f".{DEFINITION}.{os.getpid()}"
         draft.write_text(json.dumps(content, indent=1), encoding="utf-8")
         draft.replace(folder / DEFINITION)

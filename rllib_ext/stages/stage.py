@@ -34,6 +34,7 @@ from rllib_ext.runtime import checkpoint
 from rllib_ext.runtime.events import Events
 from rllib_ext.runtime.knobs import Knob
 from rllib_ext.runtime.run_folder import RunFolder, read_json
+from rllib_ext.runtime.trial_folder import trial_folder
 from rllib_ext.stages.data import StageData, data_name
 from rllib_ext.stages.settings import checked, training_of
 
@@ -73,7 +74,7 @@ class Stage(Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.values = checked(self.knobs, config)
-        self.folder = Path(self.values["run_folder"] or self.logdir)
+        self.folder = Path(self.values["run_folder"] or trial_folder(self))
         self.run = RunFolder(self.folder)
         self.journal = StageJournal(self.run)
         if self.values["num_cpus"] >= 1:

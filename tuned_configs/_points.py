@@ -1,0 +1,28 @@
+"""A sweep over listed trials: exactly these, in this order, each as often as it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ray import tune
+from ray.tune import TuneConfig
+from ray.tune.search.basic_variant import BasicVariantGenerator
+
+Points = list[dict[str, Any]]
+
+
+def listed(
+    fixed: Mapping[str, Any], points: Sequence[Mapping[str, Any]], repeats: int = 1
+) -> tuple[dict[str, Any], TuneConfig]:
+    """(param_space, what runs its trials); every point has the same knobs."""
+    every = [dict(point) for point in points for _ in range(repeats)]
+    knobs = dict.fromkeys(knob for point in every for knob in point)
+    space = dict(fixed) | {knob: tune.choice(_distinct(point[knob] for point in every)) for knob in knobs}
+    return space, TuneConfig(
+        search_alg=BasicVariantGenerator(points_to_evaluate=every), num_samples=len(every)
+    )
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))
