@@ -37,6 +37,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.fault("G5")
 @settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=hostile_name)
 def test_a_contained_path_is_inside_or_refused(root: Path, name: str) -> None:
@@ -55,6 +56,7 @@ def test_a_contained_path_is_inside_or_refused(root: Path, name: str) -> None:
         assert (root / plain).name == plain and plain not in ("..", ".")
 
 
+@pytest.mark.fault("G5")
 def test_honest_names_are_contained(root: Path) -> None:
     for name in (
         "run.json",

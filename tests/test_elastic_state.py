@@ -12,6 +12,7 @@ from rllib_ext.elastic_reset import ElasticResetPPO, ElasticResetPPOConfig
 from rllib_ext.functional.elastic import snapshot
 
 
+@pytest.mark.fault("B8")
 def test_08_a_checkpoint_in_the_middle_of_a_cycle_has_the_same_next_resets(ray_session, tmp_path) -> None:
     """Everything that decides the resets comes back: their iterations, their targets, the weight of the penalty.
 

@@ -22,6 +22,7 @@ def stream(ledger: PromptLedger, rounds: int) -> list[tuple[int, int]]:
     return [prompt for number in range(rounds) for prompt in ledger.prompts(number)]
 
 
+@pytest.mark.fault("C6")
 @settings(max_examples=60, deadline=None)
 @given(sizes, sizes, seeds, st.integers(1, 12))
 def test_every_prompt_comes_once_an_epoch(num_prompts: int, per_round: int, seed: int, rounds: int) -> None:
@@ -34,6 +35,7 @@ def test_every_prompt_comes_once_an_epoch(num_prompts: int, per_round: int, seed
         assert {index for e, index in prompts if e == epoch} == set(range(num_prompts))
 
 
+@pytest.mark.fault("C6")
 @settings(max_examples=60, deadline=None)
 @given(st.none() | sizes, sizes, seeds, st.integers(0, 10))
 def test_resuming_equals_never_stopping(
@@ -56,6 +58,7 @@ def test_resuming_equals_never_stopping(
     assert vars(went_on)["_trained"] == vars(resumed)["_trained"]
 
 
+@pytest.mark.fault("C6")
 @settings(max_examples=60, deadline=None)
 @given(st.none() | sizes, sizes, seeds, st.integers(1, 10), st.data())
 def test_a_second_time_is_refused_however_late(

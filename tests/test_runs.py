@@ -99,6 +99,8 @@ def story(ray_session: Any, model: str, tmp_path_factory: pytest.TempPathFactory
     patch.undo()
 
 
+@pytest.mark.fault("A11")
+@pytest.mark.fault("C6")
 def test_an_interrupt_is_resumable_and_the_totals_are_whole(story: dict[str, Any]) -> None:
     assert story["codes"] == {"train": 5, "resume": 0}
     assert story["stopped_at"] == f"step_{STOP_AT - 1:06d}" and story["handler_is_back"]
@@ -186,6 +188,7 @@ def test_export_is_the_learners_policy(
     assert "asynchronous online DPO" in card and "update 8" in card and "## Licence" in card
 
 
+@pytest.mark.fault("G7")
 def test_secrets_are_in_no_file_and_no_output(
     story: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -198,6 +201,7 @@ def test_secrets_are_in_no_file_and_no_output(
     assert [str(path) for path in files if CANARY.encode() in path.read_bytes()] == []
 
 
+@pytest.mark.fault("B7")
 def test_two_drivers_do_not_share_a_run(story: dict[str, Any], capsys: pytest.CaptureFixture) -> None:
     config = story["run"] / "config.json"
     text = config.read_text()
@@ -266,6 +270,7 @@ def test_a_run_saves_and_evaluates_when_it_should(saved: list[int], tmp_path: Pa
     assert saved == [3, 6, 8] and algorithm.evaluated == [0, 8]
 
 
+@pytest.mark.fault("A11")
 def test_a_signal_lets_the_round_end_and_saves(saved: list[int], tmp_path: Path) -> None:
     algorithm = Algorithm(8, lambda a: os.kill(os.getpid(), signal.SIGTERM) if a.rounds == 2 else None)
     with Interrupts() as interrupts:
@@ -273,6 +278,7 @@ def test_a_signal_lets_the_round_end_and_saves(saved: list[int], tmp_path: Path)
     assert algorithm.counters["updates"] == 3 and saved == [3]
 
 
+@pytest.mark.fault("A11")
 def test_a_round_that_does_not_end_is_abandoned(saved: list[int], tmp_path: Path) -> None:
     def hang(algorithm: Algorithm) -> None:
         if algorithm.rounds == 2:
@@ -286,6 +292,7 @@ def test_a_round_that_does_not_end_is_abandoned(saved: list[int], tmp_path: Path
     assert saved == [2]  # the half-done round is in no checkpoint
 
 
+@pytest.mark.fault("A11")
 def test_a_signal_before_the_first_round_ends_the_start() -> None:
     with Interrupts() as interrupts:
         with pytest.raises(RoundAbandoned):
@@ -293,6 +300,7 @@ def test_a_signal_before_the_first_round_ends_the_start() -> None:
         assert interrupts.requested
 
 
+@pytest.mark.fault("B2")
 def test_storage_may_fail_twice(saved: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failures = iter([True, True, False, False])
 
@@ -309,6 +317,7 @@ def test_storage_may_fail_twice(saved: list[int], tmp_path: Path, monkeypatch: p
     assert [kind for kind, _ in algorithm.journal.events] == ["checkpoint_failed"] * 2
 
 
+@pytest.mark.fault("B2")
 def test_the_third_failure_of_the_storage_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,6 +347,7 @@ def test_a_checkpoint_is_not_written_twice(saved: list[int], tmp_path: Path) -> 
 # ----- whole processes
 
 
+@pytest.mark.fault("A11")
 @pytest.mark.slow
 def test_a_second_signal_leaves_at_once_and_the_run_goes_on(model: str, tmp_path: Path) -> None:
     words = train_words(model, "--checkpoint-every", "2", "--name", "x", total=20)
