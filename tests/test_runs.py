@@ -25,7 +25,6 @@ from rllib_ext.errors import Stalled
 from rllib_ext.llm import persistence
 from rllib_ext.runtime import checkpoint as checkpoints
 from rllib_ext.runtime.run_folder import RunFolder
-from rllib_ext.runtime.storage import StorageError
 
 CANARY = "canary-7be1c04d55"
 UPDATES, PROMPTS, STOP_AT = 8, 8, 3
@@ -251,7 +250,6 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(
         persistence, "save", lambda algorithm, folder: steps.append(algorithm.counters["updates"])
     )
-    monkeypatch.setattr("rllib_ext.cli.saving.RETRY_S", 0.0)
     return steps
 
 
@@ -298,37 +296,6 @@ def test_a_signal_before_the_first_round_ends_the_start() -> None:
         with pytest.raises(RoundAbandoned):
             os.kill(os.getpid(), signal.SIGINT)
         assert interrupts.requested
-
-
-@pytest.mark.fault("B2")
-def test_storage_may_fail_twice(saved: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    failures = iter([True, True, False, False])
-
-    def save(algorithm: Algorithm, folder: Path) -> None:
-        if next(failures):
-            raise StorageError(28, "storage full at the run folder")
-        saved.append(algorithm.counters["updates"])
-
-    monkeypatch.setattr(persistence, "save", save)
-    algorithm = Algorithm(8)
-    with Interrupts() as interrupts:
-        assert loop(algorithm, tmp_path, interrupts, 8, 2).run()
-    assert saved == [6, 8]
-    assert [kind for kind, _ in algorithm.journal.events] == ["checkpoint_failed"] * 2
-
-
-@pytest.mark.fault("B2")
-def test_the_third_failure_of_the_storage_ends_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(algorithm: Algorithm, folder: Path) -> None:
-        raise StorageError(28, "storage full at the run folder")
-
-    monkeypatch.setattr(persistence, "save", full)
-    algorithm = Algorithm(100)
-    with Interrupts() as interrupts, pytest.raises(StorageError) as caught:
-        loop(algorithm, tmp_path, interrupts, 100, 2).run()
-    assert caught.value.exit_code == 4 and algorithm.counters["updates"] == 6
 
 
 def test_rounds_that_teach_nothing_end_the_run(saved: list[int], tmp_path: Path) -> None:

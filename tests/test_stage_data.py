@@ -108,6 +108,7 @@ def stage_data(folder: Path, kind: str, **values: Any) -> StageData:
 
 
 @pytest.mark.fault("C1")
+@pytest.mark.fault("C4")
 @pytest.mark.parametrize("kind", sorted(BAD))
 def test_malformed_rows_are_quarantined_with_index_and_reason_and_counts_add_up(
     kind: str, tmp_path: Path
