@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from chaos.inject import tries
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -38,7 +39,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.fault("G5")
-@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=tries(1000, 2000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=hostile_name)
 def test_a_contained_path_is_inside_or_refused(root: Path, name: str) -> None:
     try:

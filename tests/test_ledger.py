@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 
 import pytest
+from chaos.inject import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ def stream(ledger: PromptLedger, rounds: int) -> list[tuple[int, int]]:
 
 
 @pytest.mark.fault("C6")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60, 1000), deadline=None)
 @given(sizes, sizes, seeds, st.integers(1, 12))
 def test_every_prompt_comes_once_an_epoch(num_prompts: int, per_round: int, seed: int, rounds: int) -> None:
     """Also where rounds are larger than the split, straddle epochs, or do not divide them."""
@@ -36,7 +37,7 @@ def test_every_prompt_comes_once_an_epoch(num_prompts: int, per_round: int, seed
 
 
 @pytest.mark.fault("C6")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60, 1000), deadline=None)
 @given(st.none() | sizes, sizes, seeds, st.integers(0, 10))
 def test_resuming_equals_never_stopping(
     num_prompts: int | None, per_round: int, seed: int, rounds: int
@@ -59,7 +60,7 @@ def test_resuming_equals_never_stopping(
 
 
 @pytest.mark.fault("C6")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60, 1000), deadline=None)
 @given(st.none() | sizes, sizes, seeds, st.integers(1, 10), st.data())
 def test_a_second_time_is_refused_however_late(
     num_prompts: int | None, per_round: int, seed: int, rounds: int, data: st.DataObject

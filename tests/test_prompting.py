@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chaos.inject import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +26,7 @@ FORGETFUL = "{{ messages[-1]['content'] }}<eos>"
 STRICT = (
     "{% if messages[0]['role'] != 'user' %}{{ raise_exception('start with the user') }}{% endif %}" + TEMPLATE
 )
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=tries(60, 1000), deadline=None)
 texts = st.text(max_size=30) | st.sampled_from(
     ["<eos>", "a <eos> b", "<pad>", "<eos", "\ufdd0", "\ufdd00\ufdd1", "\ufdd2", "x\ufdd2<eos>", "", "\n"]
 )

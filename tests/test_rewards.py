@@ -11,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from chaos.inject import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
@@ -69,7 +70,7 @@ values = st.one_of(
 
 @pytest.mark.fault("E4")
 @pytest.mark.fault("D1")
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=tries(50, 1000), deadline=None)
 @given(st.lists(values, min_size=20, max_size=20))
 def test_a_value_is_a_score_exactly_where_it_is_a_finite_real_number(batch):
     for value in [*batch, *(np.asarray(value) for value in batch if isinstance(value, float))]:

@@ -25,7 +25,7 @@ from engine_fixture import equal, running, tiny_config, weights_of
 from tiny_language import save_tiny_model
 
 KILLS, ALL_AT_ONCE, FREEZES, PUBLISHED = tries(4, 20), tries(1, 5), tries(1, 5), tries(1, 5) * len(PHASES)
-UPDATES = max(12, KILLS + 4, 2 * PUBLISHED)
+UPDATES = max(3 * KILLS + 4, 2 * PUBLISHED + 4)  # harm is done in every third round at most
 SETTINGS: dict[str, Any] = {
     "num_env_runners": 2,
     "total_updates": UPDATES,
@@ -85,7 +85,7 @@ def disturbed(
 ) -> Iterator[float]:
     """A run in which harm is done in ``count`` rounds; the seconds that each of these took. Then the weights."""
     draw = seeded()
-    rounds = set(draw.sample(range(1, UPDATES - 1), count))
+    rounds = set(draw.sample(range(1, UPDATES - 1, 3), count))
     with running(tiny_config(model, **SETTINGS, **more), folder) as algorithm:
         for number in range(UPDATES):
             timer = in_a_moment(draw, harm(algorithm)) if number in rounds else None

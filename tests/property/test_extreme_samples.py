@@ -35,15 +35,15 @@ NOW = 40
 @pytest.mark.fault("D4")
 @settings(max_examples=tries(100, 2000), deadline=None)
 @given(
-    lags=st.lists(st.integers(0, 20), min_size=1, max_size=12), bound=st.integers(0, 12), per_round=st.integers(1, 4)
+    lags=st.lists(st.integers(0, 20), min_size=1, max_size=12),
+    bound=st.integers(0, 12),
+    per_round=st.integers(1, 4),
 )
 def test_what_is_too_old_is_left_out_and_counted(lags: list[int], bound: int, per_round: int) -> None:
     """The age that counts is the one in the round's last update, after ``per_round - 1`` others."""
     rng = np.random.default_rng(0)
     prompts = [(0, index) for index in range(len(lags))]
-    items = [
-        arrived(conversation(rng, 0, index, ids(rng), 1.0), NOW - lag) for index, lag in enumerate(lags)
-    ]
+    items = [arrived(conversation(rng, 0, index, ids(rng), 1.0), NOW - lag) for index, lag in enumerate(lags)]
     driver = SimpleNamespace(
         journal=SimpleNamespace(failures=lambda rollouts, limit: None),
         config=SimpleNamespace(max_unscored_share=1.0, updates_per_round=per_round, staleness_bound=bound),
