@@ -128,7 +128,12 @@ ROWS: dict[str, Row] = {
     "G5": Row("names that lead out of their folder", "the path is inside, or refused"),
     "G6": Row("model folders with code or pickles", "refused before anything is opened"),
     "G7": Row("secrets in the environment", "in no file, no output and no argument list"),
-    "G8": Row("sockets while a run is up", "loopback only"),
+    "G8": Row(
+        "sockets while a run is up",
+        "nothing of this package listens; nobody joins Ray without the run's token",
+        "Ray's own processes listen on every interface, which no setting of a local session changes; what closes "
+        "their ports is the token that ray.init() makes for a new cluster",
+    ),
 }
 
 # Rows that no test shows at all -> why.

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 from chaos.inject import alive, seeded, tries
 from engine_fixture import equal, running, tiny_config, weights_of
-from ray.exceptions import RayError
 from tiny_language import save_tiny_model
 
-from rllib_ext.errors import RllibExtError
+from rllib_ext.errors import RllibExtError, Stalled
 
 KILLS = tries(1, 10)
 UPDATES = 8
@@ -54,10 +53,10 @@ def test_a_killed_learner_costs_no_more_than_since_the_last_checkpoint(
             algorithm.save_checkpoint(str(kept))
             pid, began = learner_pid(algorithm), time.monotonic()
             threading.Timer(draw.uniform(0.0, 0.3), os.kill, (pid, signal.SIGKILL)).start()
-            with pytest.raises((RllibExtError, RayError)):
+            with pytest.raises(Stalled, match="learner") as caught:
                 for _ in range(1000):  # more rounds than it can do in that moment
                     algorithm.train()
-            assert time.monotonic() - began < 60 and not alive(pid)
+            assert caught.value.exit_code == 4 and time.monotonic() - began < 60 and not alive(pid)
         with running(config_of(model), tmp_path / f"again{number}") as algorithm:
             algorithm.restore_from_path(str(kept))
             lost += saved_at - algorithm.counters["updates"]
@@ -67,3 +66,18 @@ def test_a_killed_learner_costs_no_more_than_since_the_last_checkpoint(
             assert equal(calm, weights_of(algorithm))
     record_property("lost", lost)
     assert lost == 0
+
+
+@pytest.mark.fault("B5")
+def test_a_checkpoint_that_does_not_fit_a_remote_learner_is_not_taken_for_restored(
+    ray_session: Any, model: str, tmp_path: Path
+) -> None:
+    """RLlib hands a remote learner's error back as its answer: nobody may go on with the weights it had before."""
+    other = save_tiny_model(tmp_path / "other", architecture="gpt_neox")
+    with running(config_of(other), tmp_path / "first") as algorithm:
+        algorithm.train()
+        algorithm.save_checkpoint(str(tmp_path / "kept"))
+    with running(config_of(model), tmp_path / "second") as algorithm:
+        with pytest.raises(RllibExtError):
+            algorithm.restore_from_path(str(tmp_path / "kept"))
+        assert algorithm.counters["updates"] == 0
