@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+pytest_plugins = ["chaos.battery"]
+
 # Set before anything imports torch, Ray, transformers or vLLM; Ray's actors inherit it.
 os.environ.update(
     {

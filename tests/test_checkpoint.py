@@ -123,6 +123,7 @@ def test_tensors_that_the_format_cannot_hold_are_refused_by_name(tmp_path: Path,
     assert steps_in(tmp_path) == ["step_000001"]
 
 
+@pytest.mark.fault("G5")
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "a\0", "C:x", "~", "x" * 200])
 def test_names_of_groups_and_states_are_plain(tmp_path: Path, name: str) -> None:
     with pytest.raises(Untrusted):
@@ -194,6 +195,7 @@ def test_a_damaged_checkpoint_does_not_count_as_kept(tmp_path: Path) -> None:
     assert steps_in(tmp_path) == ["step_000003", "step_000004"]
 
 
+@pytest.mark.fault("B1")
 def test_leftovers_of_a_kill_are_removed_and_an_aside_copy_is_put_back(tmp_path: Path) -> None:
     mark = "0" * 32
     put(tmp_path, 1)
@@ -206,6 +208,7 @@ def test_leftovers_of_a_kill_are_removed_and_an_aside_copy_is_put_back(tmp_path:
     assert steps_in(tmp_path) == ["notes.txt", "step_000001", "step_000003"]
 
 
+@pytest.mark.fault("B5")
 def test_an_unknown_format_names_both_versions_and_stops_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +227,7 @@ def test_a_folder_under_another_checkpoints_name_is_refused(tmp_path: Path) -> N
         load(tmp_path / "step_000005")
 
 
+@pytest.mark.fault("G1")
 def test_nothing_is_pickled_or_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("pickle was used")

@@ -23,11 +23,13 @@ from typing import Any
 
 import pytest
 import torch
+from chaos.inject import tries
 from safetensors import SafetensorError
 
 from rllib_ext.runtime import checkpoint, tensor_files
 from rllib_ext.runtime.checkpoint import StorageError, latest, load, save, verify
 
+KILLS = tries(12, 50)
 CALLS = ("fsync", "mkdir", "open", "rename", "replace", "rmdir", "unlink")
 
 KILLED = """
@@ -96,7 +98,7 @@ def run(script: str, *arguments: object) -> Any:
         [sys.executable, "-c", script, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         env=environment,
     )
     assert done.returncode == 0, done.stderr
@@ -144,11 +146,12 @@ def at_call(
     return lambda: made
 
 
+@pytest.mark.fault("B1", tries=KILLS)
 def test_kill_9_at_random_instants(tmp_path: Path) -> None:
     seed = int.from_bytes(os.urandom(2), "big")
     print(f"seed {seed}")
-    report = run(KILLED, tmp_path, seed, 12)
-    assert len(report) == 12
+    report = run(KILLED, tmp_path, seed, KILLS)
+    assert len(report) == KILLS
     assert all(entry["found"] >= entry["promised"] for entry in report), report
     assert all(entry["torn"] <= 2 for entry in report), report  # one save's leftovers, never a heap
     assert any(entry["torn"] for entry in report), "no kill fell into a save"
@@ -156,6 +159,7 @@ def test_kill_9_at_random_instants(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.iterdir() if ".tmp-" in path.name or ".old-" in path.name]
 
 
+@pytest.mark.fault("B2", tries=6)
 def test_file_size_limit_keeps_the_old_checkpoint_and_says_what_to_do(tmp_path: Path) -> None:
     result = run(FULL, tmp_path)
     assert len(result["report"]) == 6 and result["after"] == 2
@@ -173,6 +177,7 @@ def cases(tmp_path: Path) -> list[tuple[str, int]]:
     return [("new", 3), ("replacement", 2)]
 
 
+@pytest.mark.fault("B1")
 @pytest.mark.parametrize("dead_after", [True, False], ids=["death", "failure"])
 def test_stopping_at_every_single_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead_after: bool
@@ -209,6 +214,7 @@ def test_stopping_at_every_single_call(
         assert number > 20 and outcomes == {(2, 2.0), (step, 9.0)}  # both are seen, nothing else ever
 
 
+@pytest.mark.fault("B2")
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG])
 def test_storage_errors_of_the_tensor_library_are_translated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int

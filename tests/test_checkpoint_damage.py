@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,9 +72,12 @@ def unreadable(path: Path, name: str) -> Iterator[str]:
     (path / name).write_bytes(data)
 
 
+@pytest.mark.fault("B3")
 @pytest.mark.parametrize("damage", [truncated, zeroed, deleted, extended, swapped, unreadable])
 @pytest.mark.parametrize("name", FILES)
-def test_damage_is_found_named_and_passed_over(tmp_path: Path, name: str, damage: object) -> None:
+def test_damage_is_found_named_and_passed_over(
+    tmp_path: Path, name: str, damage: object, record_property: Callable[[str, object], None]
+) -> None:
     small_checkpoint(tmp_path, 1)
     path = small_checkpoint(tmp_path, 2)
     count = 0
@@ -90,9 +93,13 @@ def test_damage_is_found_named_and_passed_over(tmp_path: Path, name: str, damage
         found = latest(tmp_path, lambda folder, error, skipped=skipped: skipped.append(folder))
         assert found == tmp_path / "step_000001" and skipped == [path]
     assert count == {truncated: 16, extended: 4, swapped: len(FILES), unreadable: 2}.get(damage, 1)
+    record_property("tries", count)
     assert load(path).step == 2  # the damage was undone, so it was the damage that was found
 
 
+@pytest.mark.fault(
+    "B3",
+)
 def test_with_both_checkpoints_damaged_there_is_no_silent_start(tmp_path: Path) -> None:
     small_checkpoint(tmp_path, 1)
     path = small_checkpoint(tmp_path, 2)
@@ -102,6 +109,7 @@ def test_with_both_checkpoints_damaged_there_is_no_silent_start(tmp_path: Path) 
         latest(tmp_path)
 
 
+@pytest.mark.fault("B3")
 def test_an_extra_file_is_found(tmp_path: Path) -> None:
     path = small_checkpoint(tmp_path, 1)
     (path / "extra.bin").touch()
@@ -109,6 +117,7 @@ def test_an_extra_file_is_found(tmp_path: Path) -> None:
         load(path)
 
 
+@pytest.mark.fault("B4", tries=1000)
 def test_a_thousand_single_bit_flips(tmp_path: Path) -> None:
     """Bits are drawn over all files by size: manifest, headers, data and JSON all get their share."""
     path = small_checkpoint(tmp_path, 1)

@@ -57,6 +57,7 @@ def payloads(marker: Path) -> dict[str, bytes]:
     return made
 
 
+@pytest.mark.fault("G1", tries=120)
 def test_pickle_payloads_are_never_executed(tmp_path: Path) -> None:
     marker = tmp_path / "executed"
     pickle.loads(pickle.dumps(Payload(marker)))
@@ -159,6 +160,7 @@ def claims(header: Any) -> dict[str, str]:
     return {name: f"{item['dtype']}[{shapes[name]}]" for name, item in entries.items()}
 
 
+@pytest.mark.fault("G3", tries=36)
 def test_hostile_headers_are_refused(tmp_path: Path) -> None:
     path = small_checkpoint(tmp_path, 1)
     claimed = manifests.read(path).files["policy.safetensors"].tensors or {}
@@ -171,6 +173,7 @@ def test_hostile_headers_are_refused(tmp_path: Path) -> None:
         assert len(refused(path)) < 1000, name
 
 
+@pytest.mark.fault("G3", tries=200)
 def test_200_mutated_headers_are_refused_or_mean_what_the_manifest_says(tmp_path: Path) -> None:
     """Random edits of a valid header under a fitting hash: refused, or exactly the sealed tensors."""
     path = small_checkpoint(tmp_path, 1)
@@ -197,6 +200,7 @@ def test_200_mutated_headers_are_refused_or_mean_what_the_manifest_says(tmp_path
     assert refusals > 150
 
 
+@pytest.mark.fault("G3", tries=3)
 def test_bombs_cost_little_memory(tmp_path: Path) -> None:
     """A header of a gigabyte (sparse on disk), 10^5 tensors, a million empty lists: refused under 200 MB."""
     path = small_checkpoint(tmp_path, 1)
@@ -225,6 +229,7 @@ def test_bombs_cost_little_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.fault("G5")
 @pytest.mark.parametrize(
     "name",
     [
@@ -247,6 +252,7 @@ def test_a_manifest_cannot_name_a_file_elsewhere(tmp_path: Path, name: str) -> N
         load(path)
 
 
+@pytest.mark.fault("G5")
 @pytest.mark.parametrize("name", ["cursor.json", "policy.safetensors", "manifest.json"])
 def test_links_are_not_followed(tmp_path: Path, name: str) -> None:
     path = small_checkpoint(tmp_path, 1)

@@ -203,6 +203,7 @@ def test_settings_come_back_from_their_file() -> None:
     assert read_settings(Path("run"), json.loads(json.dumps(settings.as_json()))) == settings
 
 
+@pytest.mark.fault("G4")
 @pytest.mark.parametrize(
     "change",
     [
@@ -229,6 +230,7 @@ def test_a_hostile_config_sets_nothing(change: dict) -> None:
 # ----- secrets
 
 
+@pytest.mark.fault("G7")
 @pytest.mark.parametrize(
     "word",
     [
@@ -256,6 +258,7 @@ def test_ordinary_words_are_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 # ----- folders
 
 
+@pytest.mark.fault("G5")
 @pytest.mark.parametrize("name", ["../x", "/abs", "a/b", "~", "a\0b", ".hidden", "x" * 200])
 def test_a_run_stays_inside_its_storage(name: str) -> None:
     with pytest.raises(Untrusted):
@@ -275,6 +278,7 @@ class Bomb:
         return Path.touch, (Path("exploded"),)
 
 
+@pytest.mark.fault("G2")
 @pytest.mark.parametrize("verb", [["resume"], ["evaluate"], ["export", "--to", "out"]])
 def test_pickled_folders_are_refused_unread(
     verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
@@ -338,6 +342,7 @@ def test_the_table_grows_and_is_continued(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.fault("B2")
 def test_a_full_disk_costs_rows_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     run = RunFolder(tmp_path / "run")

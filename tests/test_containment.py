@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from chaos.inject import tries
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -37,7 +38,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.fault("G5")
+@settings(max_examples=tries(1000, 2000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=hostile_name)
 def test_a_contained_path_is_inside_or_refused(root: Path, name: str) -> None:
     try:
@@ -55,6 +57,7 @@ def test_a_contained_path_is_inside_or_refused(root: Path, name: str) -> None:
         assert (root / plain).name == plain and plain not in ("..", ".")
 
 
+@pytest.mark.fault("G5")
 def test_honest_names_are_contained(root: Path) -> None:
     for name in (
         "run.json",

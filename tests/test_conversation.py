@@ -81,6 +81,7 @@ def test_the_same_prompt_of_two_epochs_is_two_prompts() -> None:
     assert [len(c.turns[0].token_ids) for c in conversations] == [2, 3, 2, 3]
 
 
+@pytest.mark.fault("A3")
 def test_an_engine_that_returns_too_few_is_broken() -> None:
     class Lazy(ScriptedEngine):
         def generate(self, prompts: Any, sampling: Sampling) -> Any:
@@ -138,6 +139,7 @@ def test_a_conversation_refused_later_falls_out_alone() -> None:
     assert [c.turns[-1].text for c in conversations if c.refused is None] == ["a stop", "c stop"]
 
 
+@pytest.mark.fault("F2")
 def test_an_episode_cut_by_the_knob_is_unscored() -> None:
     conversations, _, _ = run(env_of(["a"], Chatty, max_turns=9), [0], stop_after({0: 9}), turns=2)
     assert conversations[0].done and conversations[0].truncated and conversations[0].score is None
@@ -145,6 +147,7 @@ def test_an_episode_cut_by_the_knob_is_unscored() -> None:
     assert "max_turns" in reason and conversations[0].unscored == reason
 
 
+@pytest.mark.fault("F2")
 def test_an_episode_cut_by_the_environment_is_scored_and_truncated() -> None:
     conversations, _, _ = run(env_of(["a"], Chatty, max_turns=2), [0], stop_after({0: 9}), turns=5)
     assert score(conversations) == {} and conversations[0].score == 1.0
@@ -171,6 +174,7 @@ def test_one_batch_a_reward_and_every_score_to_its_own() -> None:
     assert all((c.unscored is None) == (c.score is not None) for c in conversations)
 
 
+@pytest.mark.fault("F2")
 @pytest.mark.parametrize("last", [EOS, 0])
 @pytest.mark.parametrize("scored", [0.75, None])
 @pytest.mark.parametrize(("policy", "expected"), [("keep", 0.75), ("replace", -2.0), ("subtract", -1.25)])

@@ -121,6 +121,7 @@ def test_thread_settings(monkeypatch, value: str, level: str) -> None:
     assert only(doctor.check_threads).level == level
 
 
+@pytest.mark.fault("G8")
 @pytest.mark.parametrize(
     ("variables", "level"),
     [

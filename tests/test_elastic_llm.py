@@ -155,6 +155,7 @@ def test_inner_epochs_and_rounds_without_an_update(models) -> None:
     assert learner.elastic_status()["init_weight_fraction"] == pytest.approx(0.81)
 
 
+@pytest.mark.fault("B8")
 def test_08_a_checkpoint_in_the_middle_of_a_cycle_goes_on_to_the_same_bits(models) -> None:
     settings = {
         "reset_every": 3,

@@ -18,6 +18,7 @@ from rllib_ext.functional.elastic import snapshot
 from rllib_ext.runtime.run_folder import read_jsonl
 
 
+@pytest.mark.fault("B8")
 def test_08_a_checkpoint_in_the_middle_of_a_cycle_has_the_same_next_resets(ray_session, tmp_path) -> None:
     """Everything that decides the resets comes back: their iterations, their targets, the weight of the penalty.
 

@@ -33,6 +33,8 @@ def pids(algorithm):
     return ray.get([handle.apply.remote(lambda runner: os.getpid()) for handle in handles], timeout=60)
 
 
+@pytest.mark.fault("A1")
+@pytest.mark.fault("A4")
 @pytest.mark.parametrize("engine", ["hf", pytest.param("vllm", marks=pytest.mark.slow)])
 def test_a_killed_worker_costs_nothing(ray_session, model, tmp_path, engine):
     """kill -9 of one of two workers: every prompt is learnt from once, the weights are those of a calm run."""
@@ -55,6 +57,7 @@ def test_a_killed_worker_costs_nothing(ray_session, model, tmp_path, engine):
     assert equal(undisturbed, survived)
 
 
+@pytest.mark.fault("A2")
 def test_all_workers_dead_for_good_is_stalled_and_not_a_hang(ray_session, model, tmp_path):
     config = tiny_config(model, stall_timeout_s=5.0)
     config.fault_tolerance(max_num_env_runner_restarts=0)
@@ -76,6 +79,8 @@ def reward_that_fails_sometimes(prompt, completion, reference):
     return {"2": float("nan"), "3": "three"}.get(first[-1], copied(prompt, completion, reference))
 
 
+@pytest.mark.fault("E1")
+@pytest.mark.fault("D1")
 def test_unscored_completions_are_left_out_and_counted(ray_session, model, tmp_path):
     """E1, E4: a failing reward gives no score; the completion enters no pair, and the reason is in the events."""
     config = tiny_config(
@@ -98,12 +103,14 @@ def always_fails(prompt, completion, reference):
     raise RuntimeError("the grader is down")
 
 
+@pytest.mark.fault("E1")
 def test_too_many_unscored_completions_stop_the_run(ray_session, model, tmp_path):
     config = tiny_config(model, env_config={"reward": always_fails})
     with running(config, tmp_path) as algorithm, pytest.raises(RllibExtError, match="the grader is down"):
         algorithm.train()
 
 
+@pytest.mark.fault("B8")
 def test_a_resumed_run_equals_one_that_never_stopped(ray_session, model, tmp_path):
     """B8: five updates after save and load are bit for bit those of the run that went on, in sync mode."""
     config = tiny_config(model, mode="sync", env_config={"size": 24})
@@ -125,6 +132,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(ray_session, model, tmp_pat
     assert [record["trained"] for record in read(tmp_path / "second", "rounds")] == rounds[4:]
 
 
+@pytest.mark.fault("E5")
 def test_an_environment_that_cannot_be_made_is_named(ray_session, model, tmp_path):
     config = tiny_config(model, env_config={"size": "many"})
     with pytest.raises(RllibExtError, match="many"), running(config, tmp_path):

@@ -45,6 +45,7 @@ def test_the_tokenizer_is_the_one_meant(folder: str) -> None:
     assert open_tokenizer(folder).eos_token_id == EOS
 
 
+@pytest.mark.fault("F3")
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 1.7])
 def test_logps_are_those_of_a_full_forward(engine: HFEngine, folder: str, temperature: float) -> None:
     """One unpadded sequence at a time, without a cache, in the model as it lies on the disk."""
@@ -73,6 +74,7 @@ def test_eos_stops_and_is_part_of_the_completion(engine: HFEngine) -> None:
         assert one.finished or len(ids) == 12, "cut off by the limit alone"
 
 
+@pytest.mark.fault("F2")
 def test_eos_as_the_very_last_token_is_a_finish(engine: HFEngine) -> None:
     group = engine.generate([[1]], sampling(200, 1.0, new=1, eos=7))[0]
     assert {one.finished for one in group} == {True, False}
@@ -94,6 +96,7 @@ def test_global_random_state_neither_matters_nor_moves(engine: HFEngine) -> None
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.fault("F1")
 def test_refused_prompts_fall_out_alone(engine: HFEngine) -> None:
     bad = {1: list(range(29)), 3: [], 4: [1, VOCABULARY], 5: [-1, 2]}
     prompts = [bad.get(number, [number + 10, 2]) for number in range(7)]
@@ -112,6 +115,7 @@ def test_refused_prompts_fall_out_alone(engine: HFEngine) -> None:
     assert texts(left) == texts(engine.generate(good, sampling())), "as if the others had never been there"
 
 
+@pytest.mark.fault("F1")
 def test_the_context_is_filled_to_the_last_token(engine: HFEngine) -> None:
     exact, longer = engine.generate([[1] * 28, [1] * 29], sampling())
     assert isinstance(exact, list) and isinstance(longer, Refused)
@@ -148,6 +152,7 @@ def test_weights_are_replaced_whole(folder: str, tmp_path: Path) -> None:
     assert pack(1, other.model.state_dict()).digest == snapshot.digest, "loading copied"
 
 
+@pytest.mark.fault("F1")
 def test_more_context_than_positions_is_refused(folder: str) -> None:
     with pytest.raises(BadConfig, match=r"context of 65 tokens, but the model .* has 64 positions"):
         HFEngine(folder, context_length=65)

@@ -48,6 +48,7 @@ def test_asynchronous_ages_are_zero_once_and_one_ever_after(ray_session, model, 
     assert before
 
 
+@pytest.mark.fault("D4")
 @pytest.mark.parametrize(("n", "t"), [pytest.param(2, 1, marks=pytest.mark.slow), (2, 2)])
 def test_ages_with_several_minibatches_and_passes(ray_session, model, tmp_path, n, t):
     """N mini-batches of T passes: a sample's age grows by one with every update of its round; the bound holds."""
@@ -61,6 +62,7 @@ def test_ages_with_several_minibatches_and_passes(ray_session, model, tmp_path, 
     assert max(int(age) for record in rounds for age in record["ages"]) <= 2 * n * t - 1
 
 
+@pytest.mark.fault("D4")
 def test_a_wider_bound_queues_rounds_ahead_and_stays_within_it(ray_session, model, tmp_path):
     with running(tiny_config(model, max_staleness=3), tmp_path) as algorithm:
         for _ in range(6):

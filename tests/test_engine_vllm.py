@@ -44,6 +44,7 @@ def sampling(model, **changes):
     return Sampling(eos_ids=(open_tokenizer(model).eos_token_id,), **values)
 
 
+@pytest.mark.fault("F3")
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 1.5])
 def test_log_probabilities_are_those_of_the_tempered_policy_after_a_push(engine, model, prompts, temperature):
     """F3: after new weights were pushed, engine and Hugging Face forward agree to 1e-4 a token."""
@@ -78,6 +79,7 @@ def test_a_broken_prompt_is_refused_alone(engine, model, prompts):
     assert all(isinstance(result, list) for result in engine.generate(prompts, sampling(model)))
 
 
+@pytest.mark.fault("F1")
 def test_a_prompt_that_only_vllm_rejects_costs_no_restart(engine, model, prompts, monkeypatch):
     """The call is repeated prompt by prompt, the culprit is named, and nothing stays in the scheduler."""
     generate = engine._llm.generate
@@ -93,6 +95,7 @@ def test_a_prompt_that_only_vllm_rejects_costs_no_restart(engine, model, prompts
     assert refused == [2] and "do not like" in results[2].reason
 
 
+@pytest.mark.fault("F2")
 def test_completions_end_at_eos_or_are_marked_unfinished(engine, model, prompts):
     eos = open_tokenizer(model).eos_token_id
     groups = engine.generate(prompts, sampling(model, samples=8, temperature=2.0, max_new_tokens=20))

@@ -50,6 +50,7 @@ def test_two_completions_have_their_difference_as_advantage():
     torch.testing.assert_close(advantages[:, 1], rewards[:, 1] - rewards[:, 0])
 
 
+@pytest.mark.fault("D1")
 def test_unscored_completions_enter_no_baseline():
     rewards = torch.tensor([[1.0, 100.0, 3.0], [5.0, 7.0, 9.0], [1.0, 2.0, 3.0]])
     scored = torch.tensor([[1, 0, 1], [0, 1, 0], [0, 0, 0]]).bool()
@@ -58,6 +59,7 @@ def test_unscored_completions_enter_no_baseline():
     assert valid.tolist() == [[True, False, True], [False] * 3, [False] * 3]
 
 
+@pytest.mark.fault("D1")
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_reward_that_is_not_finite_counts_as_unscored(bad):
     rewards = torch.tensor([[1.0, bad, 3.0]])
@@ -66,6 +68,7 @@ def test_a_reward_that_is_not_finite_counts_as_unscored(bad):
     assert valid.tolist() == [[True, False, True]]
 
 
+@pytest.mark.fault("D3")
 def test_a_group_of_one_and_a_group_without_variance_move_nothing():
     advantages, valid = leave_one_out(torch.tensor([[5.0]]), torch.tensor([[True]]))
     assert advantages.item() == 0 and not valid.item()
@@ -170,6 +173,7 @@ def test_only_the_policy_gets_a_gradient():
     assert behaviour.grad is None and advantages.grad is None and weights.grad is None
 
 
+@pytest.mark.fault("D4")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("gap", [5e4, -5e4])
 def test_exploding_ratios_leave_loss_and_gradient_finite(dtype, gap):
@@ -229,6 +233,7 @@ def test_k2_and_k3_are_never_negative_and_nothing_is_zero_but_for_equals(first, 
     assert k1(logps, logps) == k2(logps, logps) == k3(logps, logps) == 0
 
 
+@pytest.mark.fault("D3")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_k3_is_finite_where_the_reference_is_far_more_certain(dtype):
     logps = torch.tensor([[-6e4, 0.0]], dtype=dtype, requires_grad=True)
@@ -280,6 +285,7 @@ def test_weights_restore_the_expectation_where_the_cap_does_not_bind():
     assert not torch.isclose((behaviour.exp() * value).sum(), corrected)
 
 
+@pytest.mark.fault("D4")
 @EXACT
 @given(st.integers(0, 2**31 - 1), st.floats(1.0, 10.0), st.floats(0.0, 50.0))
 def test_weights_stay_between_zero_and_the_cap_and_carry_no_gradient(seed, cap, spread):
@@ -308,6 +314,7 @@ def test_effective_sample_size():
     assert effective_sample_size(torch.zeros(0)) == 0
 
 
+@pytest.mark.fault("D4")
 @EXACT
 @given(st.integers(0, 2**31 - 1), st.floats(1e-30, 1e30))
 def test_effective_sample_size_ignores_the_scale_and_lies_between_one_and_n(seed, scale):

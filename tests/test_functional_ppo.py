@@ -156,6 +156,7 @@ def test_whitening_shifts_the_mean_of_advantages_and_keeps_that_of_rewards():
         assert (whitened[~mask] == 0).all()
 
 
+@pytest.mark.fault("D3")
 def test_whitening_of_constants_single_values_and_nothing():
     constant, everything = torch.full((2, 3), 4.0), torch.ones(2, 3).bool()
     assert (whiten(constant, everything) == 0).all()
@@ -201,6 +202,7 @@ def test_policy_loss_closed_form(advantage, ratio, expected, slope):
     assert metrics.approx_kl_BT.tolist() == [[pytest.approx(math.log(ratio) ** 2 / 2), 0.0]]
 
 
+@pytest.mark.fault("D3")
 def test_before_the_first_update_the_ratio_is_exactly_one():
     logps, advantages = random_normal(2, 3).float(), random_normal(2, 3, seed=1).float()
     loss, metrics = clipped_policy(logps, logps, advantages, torch.ones(2, 3).bool())
@@ -221,6 +223,7 @@ def test_policy_loss_gradient_by_finite_differences():
         )
 
 
+@pytest.mark.fault("D4")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("advantage", [1.0, -1.0, 0.0])
 def test_policy_loss_is_finite_at_extreme_ratios(dtype, advantage):
@@ -279,6 +282,7 @@ def test_only_policy_and_values_get_gradients():
     assert [tensor.grad is not None for tensor in tensors] == [True, False, False, False, True, False]
 
 
+@pytest.mark.fault("D3")
 @EXACT
 @given(st.integers(0, 4), st.integers(0, 2**31 - 1))
 def test_an_empty_mask_and_padding_change_nothing(extra, seed):

@@ -168,6 +168,7 @@ def test_pair_selection_agrees_with_sorting(rows):
 # ----- edges
 
 
+@pytest.mark.fault("C4")
 def test_ties_lone_scores_and_unscored_prompts_make_no_pair():
     scores = torch.tensor([[1.0, 1.0, 1.0], [3.0, 9.0, 9.0], [0.0, 0.0, 0.0], [2.0, 1.0, 2.0]])
     scored = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]]).bool()
@@ -178,6 +179,7 @@ def test_ties_lone_scores_and_unscored_prompts_make_no_pair():
     assert best(scores, scored)[1].tolist() == [True, True, False, True]
 
 
+@pytest.mark.fault("D1")
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_score_that_is_not_finite_counts_as_unscored(bad):
     scores, scored = torch.tensor([[bad, 1.0, 2.0], [bad, 1.0, bad]]), torch.ones(2, 3).bool()
@@ -187,6 +189,7 @@ def test_a_score_that_is_not_finite_counts_as_unscored(bad):
     assert best(scores, scored)[0].tolist() == [2, 1]
 
 
+@pytest.mark.fault("D3")
 def test_a_group_of_one_makes_no_pair():
     assert not best_and_worst(torch.tensor([[5.0]]), torch.tensor([[True]]))[2].any()
 
@@ -199,6 +202,7 @@ def test_selection_refuses_scores_without_a_group(select):
         select(torch.zeros(3, 0), torch.ones(3, 0).bool())
 
 
+@pytest.mark.fault("D3")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("size", [0.0, 1.5e4])
 @pytest.mark.parametrize("loss_function", [online_dpo, ipo])
@@ -214,6 +218,7 @@ def test_loss_and_gradient_are_finite_at_extreme_log_ratios(dtype, size, loss_fu
     assert metrics.margins_B.isfinite().all()
 
 
+@pytest.mark.fault("D3")
 def test_beta_zero_says_log_two_and_moves_nothing():
     chosen, rejected, reference_chosen, reference_rejected = random_logps(7)
     loss, metrics = online_dpo(chosen.requires_grad_(), rejected, reference_chosen, reference_rejected, 0.0)
@@ -222,6 +227,7 @@ def test_beta_zero_says_log_two_and_moves_nothing():
     assert (chosen.grad == 0).all() and (metrics.accuracies_B == 0).all()
 
 
+@pytest.mark.fault("D3")
 def test_ipo_is_finite_down_to_its_smallest_beta_and_refuses_less():
     chosen = torch.zeros(1, requires_grad=True)
     zero = torch.zeros(1)
@@ -245,6 +251,7 @@ def test_losses_refuse_to_broadcast():
         online_dpo(torch.zeros(3), torch.zeros(3), torch.zeros(3, 1), torch.zeros(3), 0.1)
 
 
+@pytest.mark.fault("D3")
 def test_an_empty_batch_gives_an_empty_loss():
     nothing = torch.zeros(0)
     assert online_dpo(nothing, nothing, nothing, nothing, 0.1)[0].shape == (0,)

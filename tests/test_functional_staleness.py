@@ -72,6 +72,7 @@ def test_maximum_age_is_the_largest_learning_age(round_index, updates, version):
     assert min(ages) >= 0
 
 
+@pytest.mark.fault("D4")
 @EXACT
 @given(UPDATES, st.integers(0, 25), st.integers(1, 12))
 def test_a_run_under_admission_control_never_learns_from_older_samples(updates, bound, rounds):
@@ -105,6 +106,7 @@ def test_lag_of_synchronous_and_one_step_asynchronous_training():
         assert [version - stamps[version] for version in range(4)] == expected
 
 
+@pytest.mark.fault("D4")
 @pytest.mark.parametrize(("learner", "sample"), [(3, 4), (0, 1), (3, -1)])
 def test_a_stamp_from_the_future_is_an_error(learner, sample):
     with pytest.raises(ValueError, match="stamps"):

@@ -35,12 +35,14 @@ def written(folder: Path, name: str) -> list[dict]:
     return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.fault("D1")
 def test_a_round_with_too_many_unscored_ends_the_run(journal: Journal) -> None:
     journal.failures([rollout(6, unscored=1), rollout(4, unscored=1)], limit=0.2)
     with pytest.raises(RllibExtError, match=r"3 of 10 completions have no score.*ValueError \(3\)"):
         journal.failures([rollout(6, unscored=1), rollout(4, unscored=2)], limit=0.2)
 
 
+@pytest.mark.fault("F1")
 def test_rounds_without_any_completion_end_the_run(journal: Journal) -> None:
     """Nothing generated is nothing learnt: such a run would never reach its last update."""
     empty = [rollout(0, refused=4), rollout(0, refused=4)]

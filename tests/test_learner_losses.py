@@ -169,6 +169,7 @@ def poison_loss(learner: LLMLearner) -> Callable[[], None]:
     return lambda: setattr(learner, "per_row_loss", right)
 
 
+@pytest.mark.fault("D2", tries=3)
 @pytest.mark.parametrize("poison", [poison_gradient, poison_loss])
 def test_a_non_finite_update_leaves_everything_as_it_was(poison: Callable, folder: str) -> None:
     learner, groups = learner_of("dpo", folder, max_grad_norm=1.0), groups_for("dpo")
@@ -186,6 +187,7 @@ def test_a_non_finite_update_leaves_everything_as_it_was(poison: Callable, folde
     assert not same(weights, weights_of(learner))
 
 
+@pytest.mark.fault("D2")
 def test_five_in_a_row_stop_the_run(folder: str) -> None:
     learner, groups = learner_of("rloo", folder), groups_for("rloo")
     for _ in range(2):  # what went well in between starts the count anew

@@ -96,6 +96,7 @@ def test_logps_of_a_padded_batch_are_those_of_single_sequences(folder: str) -> N
                 assert not batch[row, k, len(logps) :].any()
 
 
+@pytest.mark.fault("B5")
 @pytest.mark.parametrize("wrong", ["missing", "unexpected", "shape"])
 def test_a_state_that_does_not_fit_changes_nothing(folder: str, wrong: str) -> None:
     module = trained(folder, 0).language_module
@@ -129,6 +130,7 @@ def test_module_states_come_back_bit_for_bit(folder: str, dtype: str, rank: int)
     assert same(kept, state), "a copy, not a view"
 
 
+@pytest.mark.fault("B8")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_restored_learner_goes_on_bit_for_bit(folder: str, dtype: str) -> None:
     one, other = (trained(folder, n, dtype=dtype, total_updates=9) for n in (2, 1))

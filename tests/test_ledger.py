@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 
 import pytest
+from chaos.inject import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,8 @@ def stream(ledger: PromptLedger, rounds: int) -> list[tuple[int, int]]:
     return [prompt for number in range(rounds) for prompt in ledger.prompts(number)]
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.fault("C6")
+@settings(max_examples=tries(60, 1000), deadline=None)
 @given(sizes, sizes, seeds, st.integers(1, 12))
 def test_every_prompt_comes_once_an_epoch(num_prompts: int, per_round: int, seed: int, rounds: int) -> None:
     """Also where rounds are larger than the split, straddle epochs, or do not divide them."""
@@ -34,7 +36,8 @@ def test_every_prompt_comes_once_an_epoch(num_prompts: int, per_round: int, seed
         assert {index for e, index in prompts if e == epoch} == set(range(num_prompts))
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.fault("C6")
+@settings(max_examples=tries(60, 1000), deadline=None)
 @given(st.none() | sizes, sizes, seeds, st.integers(0, 10))
 def test_resuming_equals_never_stopping(
     num_prompts: int | None, per_round: int, seed: int, rounds: int
@@ -56,7 +59,8 @@ def test_resuming_equals_never_stopping(
     assert vars(went_on)["_trained"] == vars(resumed)["_trained"]
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.fault("C6")
+@settings(max_examples=tries(60, 1000), deadline=None)
 @given(st.none() | sizes, sizes, seeds, st.integers(1, 10), st.data())
 def test_a_second_time_is_refused_however_late(
     num_prompts: int | None, per_round: int, seed: int, rounds: int, data: st.DataObject

@@ -82,6 +82,7 @@ def test_no_reset_is_the_plain_game_to_the_bit(tmp_path: Path) -> None:
         assert same(weights(plain), weights(other))
 
 
+@pytest.mark.fault("B8")
 @pytest.mark.parametrize(
     ("method", "way"), [("elastic_reset", "gumbel"), ("sil", "gumbel"), ("plain", "reinforce")]
 )

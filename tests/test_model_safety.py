@@ -54,6 +54,7 @@ def test_an_honest_folder_opens(honest):
     assert open_tokenizer(honest).eos_token == "<eos>"
 
 
+@pytest.mark.fault("G6")
 @pytest.mark.parametrize(
     ("file", "values"),
     [
@@ -82,6 +83,7 @@ def test_labels_and_harmless_private_keys_are_no_reason_to_refuse(folder):
     assert check_model_folder(folder) == folder
 
 
+@pytest.mark.fault("G6")
 @pytest.mark.parametrize("pickle", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "model.pt"])
 def test_pickled_weights_alone_are_refused_with_a_remedy(folder, pickle):
     torch.save({}, folder / pickle)
@@ -99,6 +101,8 @@ def test_a_folder_without_any_weights_is_refused(folder):
         open_causal_lm(folder)
 
 
+@pytest.mark.fault("G6")
+@pytest.mark.fault("G5")
 @pytest.mark.parametrize("shard", ["../model.safetensors", "/etc/passwd", "sub/x.safetensors"])
 def test_an_index_that_leaves_the_folder_is_refused(folder, shard):
     put(folder, "model.safetensors.index.json", weight_map={"lm_head.weight": shard})
@@ -106,6 +110,7 @@ def test_an_index_that_leaves_the_folder_is_refused(folder, shard):
         open_causal_lm(folder)
 
 
+@pytest.mark.fault("G6")
 def test_an_adapter_is_refused_because_it_names_another_model(folder):
     put(folder, "adapter_config.json", base_model_name_or_path="someone/else")
     with pytest.raises(Untrusted, match="adapter"):
@@ -150,6 +155,7 @@ def test_what_transformers_cannot_open_is_a_bad_config(folder, file, values):
         open_causal_lm(folder)
 
 
+@pytest.mark.fault("B5")
 def test_weights_that_are_torn_or_not_all_there_are_never_filled_with_noise(folder):
     weights = load_file(folder / "model.safetensors")
     weights.pop("lm_head.weight")
@@ -226,6 +232,7 @@ def hub(folder, tmp_path, monkeypatch) -> Hub:
     return hub
 
 
+@pytest.mark.fault("G6")
 def test_a_hub_model_is_fetched_at_one_commit_without_code_or_pickles(hub, folder):
     with_code(folder)
     torch.save({}, folder / "pytorch_model.bin")
@@ -235,6 +242,7 @@ def test_a_hub_model_is_fetched_at_one_commit_without_code_or_pickles(hub, folde
     assert isinstance(open_causal_lm("owner/model"), LlamaForCausalLM)
 
 
+@pytest.mark.fault("G6")
 def test_a_hub_model_with_code_is_refused_before_its_weights_are_fetched(hub, folder):
     put(folder, "config.json", auto_map={"AutoModel": "modeling_evil.Evil"})
     with pytest.raises(Untrusted):
@@ -247,6 +255,7 @@ def test_a_hub_model_that_cannot_be_fetched_is_a_bad_config():
         open_causal_lm("owner/no-such-model")
 
 
+@pytest.mark.fault("G6")
 def test_only_a_commit_pins_a_hub_model(folder):
     require_pinned(folder, None)
     require_pinned("owner/model", COMMIT)

@@ -84,6 +84,7 @@ class Training:
         self.step = found.step
 
 
+@pytest.mark.fault("B8")
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_save_load_continue_equals_never_stopping(tmp_path: Path, name: str) -> None:
     through, first, second = Training(name), Training(name), Training(name)
@@ -139,6 +140,7 @@ def test_cycles_are_refused() -> None:
         flatten_optimizer(cycle)
 
 
+@pytest.mark.fault("B5")
 def test_a_tree_and_tensors_of_different_saves_are_refused() -> None:
     tensors, tree = flatten_optimizer({"state": {0: {"m": torch.ones(2), "v": torch.ones(2)}}})
     twice = {

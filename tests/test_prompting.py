@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chaos.inject import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +26,7 @@ FORGETFUL = "{{ messages[-1]['content'] }}<eos>"
 STRICT = (
     "{% if messages[0]['role'] != 'user' %}{{ raise_exception('start with the user') }}{% endif %}" + TEMPLATE
 )
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=tries(60, 1000), deadline=None)
 texts = st.text(max_size=30) | st.sampled_from(
     ["<eos>", "a <eos> b", "<pad>", "<eos", "\ufdd0", "\ufdd00\ufdd1", "\ufdd2", "x\ufdd2<eos>", "", "\n"]
 )
@@ -58,6 +59,7 @@ def plain(text: str) -> list[int]:
 # ----- control tokens
 
 
+@pytest.mark.fault("C2")
 @quick
 @given(texts)
 def test_text_never_becomes_a_control_token(text: str) -> None:
@@ -70,6 +72,7 @@ def test_text_never_becomes_a_control_token(text: str) -> None:
     assert not {0, 1} & set(prompting().observation_ids("a prompt", text).tolist())
 
 
+@pytest.mark.fault("C2")
 @quick
 @given(st.lists(texts, min_size=1, max_size=4))
 def test_messages_hold_no_control_tokens_but_the_templates_own(contents: list[str]) -> None:
@@ -124,6 +127,7 @@ def test_templates_that_rewrite_what_was_said_are_refused(template: str) -> None
 # ----- long prompts
 
 
+@pytest.mark.fault("F1")
 @quick
 @given(st.text(max_size=60), st.integers(1, 40))
 def test_long_text_is_dropped_or_keeps_its_end(text: str, longest: int) -> None:
@@ -138,6 +142,7 @@ def test_long_text_is_dropped_or_keeps_its_end(text: str, longest: int) -> None:
         assert (dropped.tolist() == whole) if fits else dropped == f"longer than max_prompt_tokens={longest}"
 
 
+@pytest.mark.fault("F1")
 def test_long_conversations_lose_their_oldest_exchanges_whole() -> None:
     system = {"role": "system", "content": "be brief"}
     messages = (system, user("one " * 9), assistant("two"), user("three " * 3), assistant("4"), user("five"))
@@ -154,6 +159,7 @@ def test_long_conversations_lose_their_oldest_exchanges_whole() -> None:
             assert ids == f"longer than max_prompt_tokens={longest}"
 
 
+@pytest.mark.fault("F1")
 def test_a_conversation_cut_short_still_begins_with_a_user() -> None:
     messages = (user("one"), assistant("two"), user("three"))
     whole, last = (len(prompting().prompt_ids(kept)) for kept in (messages, messages[2:]))
@@ -165,12 +171,14 @@ def test_a_conversation_cut_short_still_begins_with_a_user() -> None:
 # ----- what cannot be encoded
 
 
+@pytest.mark.fault("F1")
 def test_what_the_template_refuses_costs_that_prompt() -> None:
     reason = prompting(STRICT).prompt_ids((assistant("hello"),))
     assert reason == "it cannot be encoded: start with the user"
     assert isinstance(prompting().prompt_ids(({"role": "king", "content": "x"},)), str)
 
 
+@pytest.mark.fault("F1")
 def test_what_the_vocabulary_lacks_costs_that_prompt() -> None:
     words = Prompting(word_tokenizer(["a", "b"]), max_prompt_tokens=9, overflow="drop")
     assert words.prompt_ids("a b a").tolist() == [0, 1, 0]
@@ -184,6 +192,7 @@ def test_chat_without_a_template_says_so() -> None:
         bare.prompt_ids((user("a"),))
 
 
+@pytest.mark.fault("F2")
 def test_a_policy_that_cannot_stop_is_refused() -> None:
     endless = word_tokenizer(["a"])
     endless.eos_token = None
@@ -194,6 +203,7 @@ def test_a_policy_that_cannot_stop_is_refused() -> None:
 # ----- identity
 
 
+@pytest.mark.fault("F5")
 def test_the_digest_tells_vocabularies_apart() -> None:
     def digest(words: list[str], extra: str | None = None) -> str:
         made = word_tokenizer(words)

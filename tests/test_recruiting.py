@@ -88,6 +88,7 @@ def test_a_worker_joins_while_the_run_goes_on(crew: Crew) -> None:
     assert pool.restarts == 0
 
 
+@pytest.mark.fault("A4")
 def test_a_worker_lost_for_good_is_replaced_by_another(crew: Crew) -> None:
     pool = crew.hire([], ["well", "kill"], [], first=2, most=2, restarts=0)
     following = play_until(lambda: crew.kinds()["worker_joined"] == 1, pool)
@@ -95,6 +96,7 @@ def test_a_worker_lost_for_good_is_replaced_by_another(crew: Crew) -> None:
     play_until(lambda: bool(crew.asked("calls", 3)), pool, following)
 
 
+@pytest.mark.fault("A4")
 def test_a_recruit_whose_engine_does_not_start_is_given_up_and_another_asked_for(crew: Crew) -> None:
     pool = crew.hire([], [], [], first=1, most=2, unfit=[2])
     play_until(lambda: crew.kinds()["worker_joined"] == 1, pool)

@@ -131,6 +131,7 @@ def test_ages_events_config_and_command_are_listed(page: Page) -> None:
     assert fx.run_json()["command"] in text and "2.60.0" in text and "env_config/max_prompt_tokens" in text
 
 
+@pytest.mark.fault("G7")
 def test_secrets_in_the_configuration_are_hidden(html: str, page: Page) -> None:
     assert "hf_secret_value" not in html
     assert "hub_token" in page.texts and "(hidden)" in page.texts

@@ -11,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from chaos.inject import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
@@ -46,12 +47,15 @@ REFUSED = [
 ]
 
 
+@pytest.mark.fault("E4")
 @pytest.mark.parametrize(("value", "expected"), ACCEPTED, ids=repr)
 def test_finite_real_numbers_are_scores(value, expected):
     assert as_score(value) == (expected, None)
     assert type(as_score(value)[0]) is float
 
 
+@pytest.mark.fault("D1")
+@pytest.mark.fault("E4")
 @pytest.mark.parametrize("value", REFUSED, ids=lambda value: plain(repr(value)).split(" at 0x")[0][:40])
 def test_anything_else_is_unscored_with_a_reason_and_never_zero(value):
     score, reason = as_score(value)
@@ -64,7 +68,9 @@ values = st.one_of(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@pytest.mark.fault("E4")
+@pytest.mark.fault("D1")
+@settings(max_examples=tries(50, 1000), deadline=None)
 @given(st.lists(values, min_size=20, max_size=20))
 def test_a_value_is_a_score_exactly_where_it_is_a_finite_real_number(batch):
     for value in [*batch, *(np.asarray(value) for value in batch if isinstance(value, float))]:
@@ -76,6 +82,7 @@ def test_a_value_is_a_score_exactly_where_it_is_a_finite_real_number(batch):
         assert score is None or score == float(inner)
 
 
+@pytest.mark.fault("E4")
 def test_objects_that_fight_back_are_only_unscored():
     class Hostile:
         @property
@@ -111,6 +118,7 @@ def raising():
     return reward
 
 
+@pytest.mark.fault("E1")
 @pytest.mark.parametrize("isolate", [True, False])
 def test_a_raising_reward_costs_its_samples_and_keeps_one_traceback_per_error(isolate):
     reward = CallableReward(raising(), isolate=isolate)
@@ -126,6 +134,7 @@ def test_a_raising_reward_costs_its_samples_and_keeps_one_traceback_per_error(is
     assert "\x1b" not in trace + "".join(reward.failures), "model text must not reach a terminal unescaped"
 
 
+@pytest.mark.fault("E1")
 def test_remembered_failures_are_bounded():
     def reward(*, prompt, completion, reference):
         raise ValueError(completion)
@@ -180,12 +189,14 @@ class Scores(Reward):
         return self.result
 
 
+@pytest.mark.fault("E4")
 @pytest.mark.parametrize("length", [0, 1, 3])
 def test_a_list_of_the_wrong_length_is_an_error_for_the_batch(length):
     with pytest.raises(BadEnv, match=f"returned {length} scores for 2 samples"):
         Scores([1.0] * length).outcomes([sample("a"), sample("b")])
 
 
+@pytest.mark.fault("E4")
 def test_outcomes_keep_the_good_scores_of_a_batch_and_say_what_is_wrong_with_the_rest():
     reward = Scores([1.0, math.nan, "x", None, np.float64(2)])
     outcomes = reward.outcomes([sample("a")] * 5)
@@ -194,6 +205,7 @@ def test_outcomes_keep_the_good_scores_of_a_batch_and_say_what_is_wrong_with_the
     assert sum(reward.failures.values()) == 3
 
 
+@pytest.mark.fault("E1")
 def test_a_batch_whose_reward_raises_is_unscored_but_a_wrong_set_up_is_passed_on():
     reward = Scores(RuntimeError("no model"))
     assert [o.score for o in reward.outcomes([sample("a")] * 2)] == [None, None]

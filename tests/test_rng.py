@@ -45,6 +45,7 @@ def draws(named: dict[str, np.random.Generator]) -> list[Any]:
     return numbers
 
 
+@pytest.mark.fault("B8")
 def test_draws_go_on_where_they_were(tmp_path: Path) -> None:
     named = generators()
     draws(named)
@@ -79,6 +80,7 @@ def spoil(path: tuple[Any, ...], value: Any) -> Callable[[dict[str, Any]], None]
     return change
 
 
+@pytest.mark.fault("B5")
 @pytest.mark.parametrize(
     "change",
     [

@@ -125,6 +125,7 @@ def test_a_second_answer_is_ignored(crew: Crew) -> None:
 # ----- workers die
 
 
+@pytest.mark.fault("A1")
 def test_a_workers_death_costs_nothing(crew: Crew) -> None:
     pool = crew.hire(["well", "kill"], ["slowly"] * 3)
     rounds = [tickets(number) for number in range(3)]
@@ -145,6 +146,7 @@ def test_a_workers_death_costs_nothing(crew: Crew) -> None:
     assert right(pool.collect(tickets(9)), tickets(9), 9)
 
 
+@pytest.mark.fault("A3")
 def test_a_dead_engine_is_replaced_with_its_worker(crew: Crew) -> None:
     pool = crew.hire(["engine_dead"])
     pool.submit(tickets(0), weights(4))
@@ -155,6 +157,7 @@ def test_a_dead_engine_is_replaced_with_its_worker(crew: Crew) -> None:
     assert again == ["0", "1"], "back to the front of the queue, in order"
 
 
+@pytest.mark.fault("A5")
 def test_a_worker_that_hangs_is_killed_and_replaced(crew: Crew) -> None:
     pool = crew.hire(["well", "hang"])
     for number in range(2):
@@ -168,6 +171,7 @@ def test_a_worker_that_hangs_is_killed_and_replaced(crew: Crew) -> None:
     assert "no answer within 90 s" in crew.events[0][1]
 
 
+@pytest.mark.fault("A4")
 def test_a_worker_that_died_while_idle_is_noticed_and_its_work_moves(crew: Crew) -> None:
     pool = crew.hire([], [])
     crew.ray.kill(crew.handles[1], no_restart=True)
@@ -181,6 +185,7 @@ def test_a_worker_that_died_while_idle_is_noticed_and_its_work_moves(crew: Crew)
 # ----- workers die too often
 
 
+@pytest.mark.fault("A4")
 def test_a_worker_that_keeps_dying_is_given_up_and_the_others_go_on(crew: Crew) -> None:
     pool = crew.hire(["exit"] * 9, ["slowly"] * 40, worker_restart_budget=1)
     for number in range(40):
@@ -192,6 +197,8 @@ def test_a_worker_that_keeps_dying_is_given_up_and_the_others_go_on(crew: Crew) 
     assert "2 failures within an hour" in dict(crew.events)["worker_given_up"]
 
 
+@pytest.mark.fault("A2")
+@pytest.mark.fault("A4")
 def test_nobody_left_is_said_at_once_and_by_name(crew: Crew) -> None:
     pool = crew.hire(["kill"], ["exit"], worker_restart_budget=0)
     pool.submit(tickets(0), weights())
@@ -202,6 +209,7 @@ def test_nobody_left_is_said_at_once_and_by_name(crew: Crew) -> None:
         pool.collect(tickets(0))
 
 
+@pytest.mark.fault("A4")
 def test_an_actor_that_may_not_restart_is_given_up(crew: Crew) -> None:
     pool = crew.hire(["exit"], restarts=0)
     pool.submit(tickets(0), weights())
@@ -209,6 +217,7 @@ def test_an_actor_that_may_not_restart_is_given_up(crew: Crew) -> None:
         pool.collect(tickets(0))
 
 
+@pytest.mark.fault("A4")
 def test_nobody_comes_back_in_time(crew: Crew) -> None:
     pool = crew.hire(["exit"], births=["well", "hang"])
     pool.submit(tickets(0), weights())
@@ -219,6 +228,7 @@ def test_nobody_comes_back_in_time(crew: Crew) -> None:
         pool.collect(tickets(0))
 
 
+@pytest.mark.fault("A4")
 def test_a_restart_that_takes_too_long_is_a_failure_too(crew: Crew) -> None:
     crew.hire(["hang"])
     now = [0.0]
@@ -238,6 +248,7 @@ def test_a_restart_that_takes_too_long_is_a_failure_too(crew: Crew) -> None:
 # ----- answers that are wrong, and errors that are the user's
 
 
+@pytest.mark.fault("A6")
 def test_answers_of_other_weights_are_asked_again_of_a_fresh_worker(crew: Crew) -> None:
     pool = crew.hire(["well", "wrong_digest"])
     for number in range(2):

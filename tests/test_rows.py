@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from chaos.inject import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,7 +41,8 @@ anything = (
 wild_rows = st.lists(st.dictionaries(st.sampled_from("abc"), anything, max_size=3) | anything, max_size=4)
 
 
-@settings(derandomize=True, max_examples=1000, deadline=None)
+@pytest.mark.fault("C1")
+@settings(derandomize=True, max_examples=tries(1000, 20_000), deadline=None)
 @given(wild_rows)
 def test_every_row_has_exactly_one_fate(rows):
     good = {"a": "x", "b": "y"}
@@ -55,6 +57,7 @@ def test_every_row_has_exactly_one_fate(rows):
     assert all(reason and isinstance(index, int) for index, reason in report.quarantined)
 
 
+@pytest.mark.fault("C2")
 @settings(derandomize=True, max_examples=300, deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=6))
 def test_no_bytes_crash_the_jsonl_reader(tmp_path_factory, lines):
@@ -65,6 +68,7 @@ def test_no_bytes_crash_the_jsonl_reader(tmp_path_factory, lines):
     assert report.accepted + report.repaired + len(report.quarantined) == report.total
 
 
+@pytest.mark.fault("C1")
 @pytest.mark.parametrize(
     ("value", "text", "rules"),
     [
@@ -85,6 +89,7 @@ def test_text_is_accepted_or_repaired_by_its_rule(value, text, rules):
     assert as_text(value) == (text, rules)
 
 
+@pytest.mark.fault("C1")
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
@@ -106,6 +111,7 @@ def test_text_that_no_rule_repairs_is_unusable(value, reason):
         as_text(value)
 
 
+@pytest.mark.fault("C1")
 def test_jsonl_hazards_have_the_fates_their_rules_say(tmp_path):
     good = [b'{"a": "x%d", "b": "y"}' % i for i in range(3)]
     lines = [
@@ -147,6 +153,7 @@ def test_jsonl_hazards_have_the_fates_their_rules_say(tmp_path):
     ]
 
 
+@pytest.mark.fault("C3")
 def test_too_many_bad_rows_stop_with_the_five_commonest_reasons(tmp_path):
     bad = (
         [{"a": "x"}] * 6
@@ -176,6 +183,7 @@ def test_too_many_bad_rows_stop_with_the_five_commonest_reasons(tmp_path):
     assert len(tasks) == 79 and len(report.quarantined) == 21
 
 
+@pytest.mark.fault("C3")
 def test_the_default_tolerance_is_one_row_in_a_hundred():
     rows = [{"a": str(i), "b": "y"} for i in range(99)]
     assert len(read_rows([*rows, 3], RECIPE, split="all")[0]) == 99
@@ -260,6 +268,7 @@ def test_parquet_reads_like_jsonl(tmp_path):
         )
 
 
+@pytest.mark.fault("C2")
 def test_parquet_text_that_is_no_utf8_is_repaired(tmp_path):
     pa = pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq
@@ -270,6 +279,7 @@ def test_parquet_text_that_is_no_utf8_is_repaired(tmp_path):
     assert [task[1] for task in tasks] == ["caf\ufffd", "fine"] and report.repaired == 1
 
 
+@pytest.mark.fault("C5")
 @pytest.mark.parametrize("size", [0, 3, 100, 400])
 def test_a_truncated_parquet_file_is_named(tmp_path, size):
     pa = pytest.importorskip("pyarrow")
@@ -282,6 +292,7 @@ def test_a_truncated_parquet_file_is_named(tmp_path, size):
         read(path)
 
 
+@pytest.mark.fault("C5")
 def test_unusable_sources_say_what_is_wrong(tmp_path):
     pa = pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq
@@ -308,6 +319,7 @@ def test_unusable_sources_say_what_is_wrong(tmp_path):
         read([{"a": "x", "b": "y"}], split="test", held_out=0.0)
 
 
+@pytest.mark.fault("C5")
 def test_max_rows_stops_reading():
     def endless():
         for i in range(10**9):

@@ -147,6 +147,7 @@ def test_damage_inside_a_file_names_the_line(tmp_path: Path) -> None:
             read_json(path)
 
 
+@pytest.mark.fault("B1")
 def test_kill_9_leaves_only_whole_records(tmp_path: Path) -> None:
     for _ in range(5):
         command = [sys.executable, "-c", WRITER, str(tmp_path)]
@@ -160,6 +161,7 @@ def test_kill_9_leaves_only_whole_records(tmp_path: Path) -> None:
         assert indices[begin:end] == list(range(end - begin)) and end - begin > 50
 
 
+@pytest.mark.fault("B2")
 def test_a_full_disk_is_an_error_once_and_no_damage(tmp_path: Path) -> None:
     command = [sys.executable, "-c", LIMITED, str(tmp_path)]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
@@ -186,6 +188,7 @@ def test_write_json_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [item.name for item in tmp_path.iterdir() if item.is_file()] == ["config.json"]
 
 
+@pytest.mark.fault("G5")
 @pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/../../x", "~/x", "a\\b", "C:x", "a\0", "out/x", ""])
 def test_names_stay_inside(tmp_path: Path, name: str) -> None:
     run = RunFolder(tmp_path / "run")

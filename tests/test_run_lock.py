@@ -62,6 +62,7 @@ def forge(folder: Path, age_s: float = 0.0, **changes: Any) -> None:
     os.utime(path, (time.time() - age_s,) * 2)
 
 
+@pytest.mark.fault("B7")
 def test_a_second_owner_is_refused_until_the_first_is_done(tmp_path: Path) -> None:
     with RunFolder(tmp_path) as first:
         first.lock()  # harmless for the one who has it
@@ -77,6 +78,7 @@ def test_a_second_owner_is_refused_until_the_first_is_done(tmp_path: Path) -> No
         pass
 
 
+@pytest.mark.fault("B7")
 def test_a_killed_owner_is_replaced_at_once(tmp_path: Path) -> None:
     first = owner(tmp_path)
     assert says(first) == "owner"
@@ -105,6 +107,7 @@ def takes(run: RunFolder) -> bool:
     return True
 
 
+@pytest.mark.fault("B7")
 def test_a_suspended_owner_is_replaced_after_two_heartbeats_and_stops(tmp_path: Path) -> None:
     first = owner(tmp_path, heartbeat_s=0.2)
     assert says(first) == "owner"
@@ -121,6 +124,7 @@ def test_a_suspended_owner_is_replaced_after_two_heartbeats_and_stops(tmp_path: 
     run.close()
 
 
+@pytest.mark.fault("B7")
 @pytest.mark.parametrize(
     ("changes", "age_s", "free"),
     [
@@ -149,6 +153,7 @@ def test_who_counts_as_dead(tmp_path: Path, changes: dict[str, Any], age_s: floa
             lock.acquire()
 
 
+@pytest.mark.fault("B7")
 @pytest.mark.parametrize("text", ["", "{", "[]", "\0"])
 def test_an_unreadable_lock_is_respected_until_it_is_old(tmp_path: Path, text: str) -> None:
     (tmp_path / LOCK).write_text(text)
@@ -158,6 +163,7 @@ def test_an_unreadable_lock_is_respected_until_it_is_old(tmp_path: Path, text: s
     RunLock(tmp_path).acquire()
 
 
+@pytest.mark.fault("B7")
 def test_of_many_that_find_a_dead_owner_one_wins(tmp_path: Path) -> None:
     forge(tmp_path, pid=2**22 + 1)
     contenders = [owner(tmp_path) for _ in range(6)]

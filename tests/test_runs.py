@@ -25,7 +25,6 @@ from rllib_ext.errors import Stalled
 from rllib_ext.llm import persistence
 from rllib_ext.runtime import checkpoint as checkpoints
 from rllib_ext.runtime.run_folder import RunFolder
-from rllib_ext.runtime.storage import StorageError
 
 CANARY = "canary-7be1c04d55"
 UPDATES, PROMPTS, STOP_AT = 8, 8, 3
@@ -99,6 +98,8 @@ def story(ray_session: Any, model: str, tmp_path_factory: pytest.TempPathFactory
     patch.undo()
 
 
+@pytest.mark.fault("A11")
+@pytest.mark.fault("C6")
 def test_an_interrupt_is_resumable_and_the_totals_are_whole(story: dict[str, Any]) -> None:
     assert story["codes"] == {"train": 5, "resume": 0}
     assert story["stopped_at"] == f"step_{STOP_AT - 1:06d}" and story["handler_is_back"]
@@ -186,6 +187,7 @@ def test_export_is_the_learners_policy(
     assert "asynchronous online DPO" in card and "update 8" in card and "## Licence" in card
 
 
+@pytest.mark.fault("G7")
 def test_secrets_are_in_no_file_and_no_output(
     story: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -198,6 +200,7 @@ def test_secrets_are_in_no_file_and_no_output(
     assert [str(path) for path in files if CANARY.encode() in path.read_bytes()] == []
 
 
+@pytest.mark.fault("B7")
 def test_two_drivers_do_not_share_a_run(story: dict[str, Any], capsys: pytest.CaptureFixture) -> None:
     config = story["run"] / "config.json"
     text = config.read_text()
@@ -247,7 +250,6 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(
         persistence, "save", lambda algorithm, folder: steps.append(algorithm.counters["updates"])
     )
-    monkeypatch.setattr("rllib_ext.cli.saving.RETRY_S", 0.0)
     return steps
 
 
@@ -266,6 +268,7 @@ def test_a_run_saves_and_evaluates_when_it_should(saved: list[int], tmp_path: Pa
     assert saved == [3, 6, 8] and algorithm.evaluated == [0, 8]
 
 
+@pytest.mark.fault("A11")
 def test_a_signal_lets_the_round_end_and_saves(saved: list[int], tmp_path: Path) -> None:
     algorithm = Algorithm(8, lambda a: os.kill(os.getpid(), signal.SIGTERM) if a.rounds == 2 else None)
     with Interrupts() as interrupts:
@@ -273,6 +276,7 @@ def test_a_signal_lets_the_round_end_and_saves(saved: list[int], tmp_path: Path)
     assert algorithm.counters["updates"] == 3 and saved == [3]
 
 
+@pytest.mark.fault("A11")
 def test_a_round_that_does_not_end_is_abandoned(saved: list[int], tmp_path: Path) -> None:
     def hang(algorithm: Algorithm) -> None:
         if algorithm.rounds == 2:
@@ -286,40 +290,12 @@ def test_a_round_that_does_not_end_is_abandoned(saved: list[int], tmp_path: Path
     assert saved == [2]  # the half-done round is in no checkpoint
 
 
+@pytest.mark.fault("A11")
 def test_a_signal_before_the_first_round_ends_the_start() -> None:
     with Interrupts() as interrupts:
         with pytest.raises(RoundAbandoned):
             os.kill(os.getpid(), signal.SIGINT)
         assert interrupts.requested
-
-
-def test_storage_may_fail_twice(saved: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    failures = iter([True, True, False, False])
-
-    def save(algorithm: Algorithm, folder: Path) -> None:
-        if next(failures):
-            raise StorageError(28, "storage full at the run folder")
-        saved.append(algorithm.counters["updates"])
-
-    monkeypatch.setattr(persistence, "save", save)
-    algorithm = Algorithm(8)
-    with Interrupts() as interrupts:
-        assert loop(algorithm, tmp_path, interrupts, 8, 2).run()
-    assert saved == [6, 8]
-    assert [kind for kind, _ in algorithm.journal.events] == ["checkpoint_failed"] * 2
-
-
-def test_the_third_failure_of_the_storage_ends_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(algorithm: Algorithm, folder: Path) -> None:
-        raise StorageError(28, "storage full at the run folder")
-
-    monkeypatch.setattr(persistence, "save", full)
-    algorithm = Algorithm(100)
-    with Interrupts() as interrupts, pytest.raises(StorageError) as caught:
-        loop(algorithm, tmp_path, interrupts, 100, 2).run()
-    assert caught.value.exit_code == 4 and algorithm.counters["updates"] == 6
 
 
 def test_rounds_that_teach_nothing_end_the_run(saved: list[int], tmp_path: Path) -> None:
@@ -338,6 +314,7 @@ def test_a_checkpoint_is_not_written_twice(saved: list[int], tmp_path: Path) -> 
 # ----- whole processes
 
 
+@pytest.mark.fault("A11")
 @pytest.mark.slow
 def test_a_second_signal_leaves_at_once_and_the_run_goes_on(model: str, tmp_path: Path) -> None:
     words = train_words(model, "--checkpoint-every", "2", "--name", "x", total=20)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from chaos.inject import tries
 from sandbox_faults import TIMEOUT_S, call, children, linux_only, misbehaving, sandbox
 
 from envs.errors import BadEnv
@@ -19,8 +20,10 @@ from envs.text.sandbox_limits import Limits
 __all__ = ["sandbox"]
 
 ROOT = Path(__file__).resolve().parents[1]
+HANGS = tries(1, 10)  # of each kind
 
 
+@pytest.mark.fault("E2", tries=HANGS)
 @pytest.mark.parametrize(
     "fault",
     [
@@ -36,19 +39,23 @@ def test_a_hanging_call_is_killed_at_its_deadline_and_the_next_is_scored(sandbox
     box = sandbox(misbehaving())
     assert box.run([call("fine")])[0].score == 1.0
     processes, direct = len(children()), len(psutil.Process().children())
-    start = time.monotonic()
-    (lost,) = box.run([call(fault, prompt=str(tmp_path))])
-    waited = time.monotonic() - start
-    assert lost.score is None and "timed out" in lost.reason
-    assert TIMEOUT_S <= waited < TIMEOUT_S + 1.0
-    assert len(psutil.Process().children()) == direct, "the replacement is started before the call returns"
-    start = time.monotonic()
-    assert box.run([call("fine")])[0].score == 1.0
-    assert time.monotonic() - start < 5.0
-    assert len(children()) == processes
-    assert not [child for child in children() if child.status() == psutil.STATUS_ZOMBIE]
+    for _ in range(HANGS):
+        start = time.monotonic()
+        (lost,) = box.run([call(fault, prompt=str(tmp_path))])
+        waited = time.monotonic() - start
+        assert lost.score is None and "timed out" in lost.reason
+        assert TIMEOUT_S <= waited < TIMEOUT_S + 1.0
+        assert len(psutil.Process().children()) == direct, (
+            "the replacement is started before the call returns"
+        )
+        start = time.monotonic()
+        assert box.run([call("fine")])[0].score == 1.0
+        assert time.monotonic() - start < 5.0
+        assert len(children()) == processes
+        assert not [child for child in children() if child.status() == psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.fault("E1")
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
@@ -87,6 +94,7 @@ def test_arguments_arrive_as_they_were_sent(sandbox):
     assert sandbox(make(), timeout_s=5).run([call(long + odd, prompt=messages)])[0].score == 1.0
 
 
+@pytest.mark.fault("E2", tries=2)
 def test_a_function_that_cannot_be_loaded_is_tried_once_per_batch(sandbox, tmp_path, monkeypatch):
     module = tmp_path / "reward_module_that_changes.py"
     good = "def reward(*, prompt, completion, reference):\n    return 2.0\n"
@@ -149,6 +157,7 @@ def test_threads_that_share_a_sandbox_get_their_own_scores(sandbox):
     assert results == {thread: [1000.0 * thread + i for i in range(50)] for thread in range(4)}
 
 
+@pytest.mark.fault("E2")
 @linux_only
 def test_nothing_survives_a_caller_that_is_killed(tmp_path):
     report = tmp_path / "pid"
@@ -218,6 +227,7 @@ def test_settings_that_cannot_be_are_refused():
         Sandbox(lambda **_: lock.locked(), timeout_s=1)
 
 
+@pytest.mark.fault("E2")
 @linux_only
 def test_a_stopped_supervisor_is_ended_by_force(sandbox, monkeypatch):
     monkeypatch.setattr("envs.text.sandbox_process.END_WAIT_S", 0.3)
@@ -257,6 +267,7 @@ def test_the_environment_module_is_found_from_any_working_folder(tmp_path):
     assert done.stdout.strip() == b"3.0", done.stderr.decode()
 
 
+@pytest.mark.fault("E2", tries=3)
 def test_a_function_that_always_hangs_costs_a_batch_three_deadlines(sandbox):
     """Sixty-four samples at one deadline each would outlast every patience of a rollout worker."""
     began = time.monotonic()

@@ -9,6 +9,7 @@ from sandbox_faults import call, children, linux_only, misbehaving, sandbox
 __all__ = ["sandbox"]
 
 
+@pytest.mark.fault("E3")
 @linux_only
 def test_memory_is_bounded_and_a_spent_process_is_replaced(sandbox):
     box = sandbox(misbehaving(), timeout_s=10, memory_bytes=400 << 20)
@@ -17,6 +18,7 @@ def test_memory_is_bounded_and_a_spent_process_is_replaced(sandbox):
     assert fine.score == 1.0
 
 
+@pytest.mark.fault("E3")
 @linux_only
 def test_a_fork_bomb_is_ended_with_all_its_processes(sandbox):
     box = sandbox(misbehaving(), timeout_s=10, processes=16)
@@ -27,6 +29,7 @@ def test_a_fork_bomb_is_ended_with_all_its_processes(sandbox):
     assert len(children()) == 2, "the supervisor and the worker"
 
 
+@pytest.mark.fault("E3")
 @linux_only
 def test_processes_that_a_failed_call_left_behind_are_ended(sandbox):
     lost, fine = sandbox(misbehaving(), timeout_s=5).run(
@@ -36,6 +39,7 @@ def test_processes_that_a_failed_call_left_behind_are_ended(sandbox):
     assert len(children()) == 2
 
 
+@pytest.mark.fault("E3")
 def test_written_files_are_bounded(sandbox, tmp_path):
     target = tmp_path / "big"
     lost, fine = sandbox(misbehaving(), timeout_s=10, file_bytes=3 << 20).run(
@@ -45,6 +49,7 @@ def test_written_files_are_bounded(sandbox, tmp_path):
     assert target.stat().st_size <= 3 << 20
 
 
+@pytest.mark.fault("E3")
 def test_printing_is_drained_and_only_its_end_is_kept(sandbox):
     box = sandbox(misbehaving(), timeout_s=10, output_bytes=1000)
     assert box.run([call("print")])[0].score == 1.0
@@ -71,6 +76,7 @@ def network_user():
     return reward
 
 
+@pytest.mark.fault("E3")
 @linux_only
 @pytest.mark.parametrize("completion", ["here", "in another program"])
 def test_the_network_is_closed_unless_it_is_asked_for(sandbox, completion):
@@ -85,6 +91,7 @@ def test_sockets_inside_the_machine_still_work(sandbox):
     assert sandbox(network_user(), timeout_s=5).run([call("local pair")])[0].score == 1.0
 
 
+@pytest.mark.fault("G7")
 def test_secrets_of_the_environment_stay_outside_unless_the_network_is_open(sandbox, monkeypatch):
     monkeypatch.setenv("MY_SERVICE_API_KEY", "canary")
 

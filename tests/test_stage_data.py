@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chaos.inject import tries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -106,6 +107,8 @@ def stage_data(folder: Path, kind: str, **values: Any) -> StageData:
     return StageData(kind, chosen, rough_tokens, folder)
 
 
+@pytest.mark.fault("C1")
+@pytest.mark.fault("C4")
 @pytest.mark.parametrize("kind", sorted(BAD))
 def test_malformed_rows_are_quarantined_with_index_and_reason_and_counts_add_up(
     kind: str, tmp_path: Path
@@ -129,6 +132,7 @@ def test_malformed_rows_are_quarantined_with_index_and_reason_and_counts_add_up(
         assert reason in line["reason"] and line["split"] == "all" and line["source"] == str(path)
 
 
+@pytest.mark.fault("C3")
 def test_too_many_bad_rows_stop_the_stage_and_the_quarantine_stays(tmp_path: Path) -> None:
     path = write(tmp_path / "train.jsonl", [post()] * 90 + [post(post=None)] * 10)
     data = stage_data(tmp_path, "demonstrations", data=str(path), split="all")
@@ -142,6 +146,7 @@ def test_too_many_bad_rows_stop_the_stage_and_the_quarantine_stays(tmp_path: Pat
     )
 
 
+@pytest.mark.fault("C3")
 def test_a_bad_data_set_ends_the_command_with_3_and_keeps_the_quarantine(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -203,6 +208,7 @@ def test_optional_columns_may_be_missing_from_a_file(tmp_path: Path) -> None:
     assert [row.info for row in rows] == [{}] * 3
 
 
+@pytest.mark.fault("C5")
 def test_columns_that_are_no_format_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "x.jsonl", [{"text": "a"}])
     for read in (read_demonstrations, read_comparisons):
@@ -276,7 +282,8 @@ ANY = st.recursive(
 )
 
 
-@settings(max_examples=1000, deadline=None, derandomize=True)
+@pytest.mark.fault("C1")
+@settings(max_examples=tries(1000, 20_000), deadline=None, derandomize=True)
 @given(
     st.lists(st.dictionaries(st.sampled_from(list(hub())), ANY, max_size=7), max_size=4),
     st.integers(0, 2**31),

@@ -99,6 +99,7 @@ def test_a_finished_stage_is_skipped_and_keeps_its_bytes(finished: Any, start: s
         run_stage(name, settings(name, start, lr=1e-2), run)
 
 
+@pytest.mark.fault("B8")
 def test_a_stage_that_was_stopped_ends_with_the_same_bits(finished: Any, start: str, tmp_path: Path) -> None:
     """Save to Tune's folder after two iterations, go on in a new trainable."""
     name, run, _ = finished
@@ -117,6 +118,7 @@ def test_a_stage_that_was_stopped_ends_with_the_same_bits(finished: Any, start: 
     assert completed(tmp_path / "second")["metrics"] == completed(run)["metrics"]
 
 
+@pytest.mark.fault("B5")
 def test_a_checkpoint_is_not_gone_on_with_on_other_rows(finished: Any, start: str, tmp_path: Path) -> None:
     name, run, _ = finished
     other = stage(name)(config=settings(name, start, max_rows=80, run_folder=str(tmp_path / "other")))
@@ -125,6 +127,8 @@ def test_a_checkpoint_is_not_gone_on_with_on_other_rows(finished: Any, start: st
     other.stop()
 
 
+@pytest.mark.fault("B8")
+@pytest.mark.fault("C6")
 @pytest.mark.parametrize(
     "name", ["SFT", *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(STAGES) if name != "SFT")]
 )
@@ -153,6 +157,7 @@ def test_kill_9_and_resume_on_the_command_line_end_with_the_same_bits(
     assert set(updates) >= set(range(6, 25, 2)), "what was reported before the kill is still there"
 
 
+@pytest.mark.fault("A11")
 def test_an_interrupt_is_resumable_and_a_finished_run_stays(
     start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

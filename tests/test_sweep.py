@@ -36,6 +36,7 @@ def reported(home: Path) -> dict[str, int]:
     return found
 
 
+@pytest.mark.fault("A8")
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("after", [0, 4], ids=["at its first trial", "in the middle"])
 def test_kill_9_of_the_driver_costs_no_reported_step(tmp_path: Path, after: int) -> None:

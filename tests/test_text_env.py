@@ -84,6 +84,7 @@ def test_one_turn_ends_the_episode_with_the_score():
     assert env.step("four") == ("", 4.0, True, False, {})
 
 
+@pytest.mark.fault("D1")
 def test_an_unscored_answer_has_a_reason_and_no_number():
     env = make()
     env.reset(seed=0)
@@ -91,6 +92,7 @@ def test_an_unscored_answer_has_a_reason_and_no_number():
     assert math.isnan(reward) and terminated and "None" in info["unscored"]
 
 
+@pytest.mark.fault("E1")
 def test_a_reward_that_raises_or_hangs_leaves_the_episode_unscored():
     def reward(*, prompt, completion, reference):
         while completion == "hang":
@@ -194,6 +196,7 @@ def test_settings_that_cannot_be_are_refused():
             make(**settings)
 
 
+@pytest.mark.fault("E5")
 def test_a_reply_that_is_no_text_is_refused():
     class Broken(TextEnv):
         def reply(self, turns):
@@ -205,6 +208,7 @@ def test_a_reply_that_is_no_text_is_refused():
         env.step("x")
 
 
+@pytest.mark.fault("E5")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

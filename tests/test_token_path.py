@@ -51,6 +51,7 @@ class Curious(TextEnv):
         return None if len(turns) == TURNS else "tell me more"
 
 
+@pytest.mark.fault("F4")
 @pytest.mark.parametrize("chat", [False, True])
 def test_ids_and_logps_arrive_bit_for_bit(chat: bool) -> None:
     poisoned = Poisoned()

@@ -23,7 +23,6 @@ from rllib_ext.runtime import checkpoint as checkpoints
 from rllib_ext.runtime.run_folder import RunFolder, read_json, read_jsonl
 
 EVALUATIONS = "evaluations.jsonl"
-_RESTORE_TIMEOUT_S = 600.0
 
 
 def evaluate(options: Namespace) -> int:
@@ -62,12 +61,7 @@ def evaluate(options: Namespace) -> int:
 def _load(algorithm: Any, path: Path, *, initial_scores: bool) -> None:
     """The checkpoint's weights and reference into a fresh algorithm, verified before."""
     loaded = checkpoints.load(path)
-    algorithm.learner_group.foreach_learner(
-        persistence.restore_learner,
-        tensors=loaded.tensors,
-        state=loaded.state,
-        timeout_seconds=_RESTORE_TIMEOUT_S,
-    )
+    persistence.restore_learners(algorithm, loaded)
     saved = loaded.state["algorithm"]
     algorithm.counters.update(saved["counters"])
     algorithm._iteration = saved["round"]

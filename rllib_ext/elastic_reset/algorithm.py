@@ -13,7 +13,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from rllib_ext.errors import RllibExtError
+from rllib_ext.runtime.learner_calls import call_learners
 
 LEARNER_TIMEOUT_S = 600.0
 _EXPORTS = {"ema": "ema", "best_pre_reset": "best"}
@@ -26,11 +26,7 @@ class ElasticResetAlgorithm:
 
     def on_learners(self, function: Any, **arguments: Any) -> list[Any]:
         """Call ``function(learner, **arguments)`` on every learner; their answers."""
-        results = self.learner_group.foreach_learner(function, timeout_seconds=LEARNER_TIMEOUT_S, **arguments)
-        answers = [result.get() for result in results]
-        if len(answers) < max(1, len(self.learner_group)):
-            raise RllibExtError(f"not every learner answered within {LEARNER_TIMEOUT_S:g} s")
-        return answers
+        return call_learners(self.learner_group, function, timeout_s=LEARNER_TIMEOUT_S, **arguments)
 
     def reset_if_due(self) -> bool:
         """Whether a reset was due; it has been done on all learners."""

@@ -22,7 +22,6 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 
-from rllib_ext.errors import RllibExtError
 from rllib_ext.functional import staleness
 from rllib_ext.llm import persistence, publishing
 from rllib_ext.llm.batch import Group, groups_of, to_columns
@@ -35,6 +34,7 @@ from rllib_ext.llm.requests import Rollout, Ticket
 from rllib_ext.llm.reward_worker import reward_bundles
 from rllib_ext.llm.threads import set_learner_threads
 from rllib_ext.llm.weights import PublishedWeights
+from rllib_ext.runtime.learner_calls import call_learners, learner_deaths
 from rllib_ext.runtime.seeding import SeedTree
 from rllib_ext.runtime.trial_folder import trial_folder
 
@@ -162,7 +162,8 @@ class LLMAlgorithm(Algorithm):
 
     def update(self, batch: MultiAgentBatch) -> None:
         """One optimizer step."""
-        results = self.learner_group.update(batch=batch)
+        with learner_deaths():
+            results = self.learner_group.update(batch=batch)
         self.metrics.aggregate(results, key="learners")
         done, skipped = self.on_learner(lambda learner, **_: (learner.updates, learner.skipped))
         if skipped > self.counters["skipped"]:
@@ -211,14 +212,8 @@ class LLMAlgorithm(Algorithm):
 
     def on_learner(self, function: Any, **arguments: Any) -> Any:
         """Call ``function(learner, **arguments)`` on the first learner and return its result."""
-        kwargs = {} if self.learner_group.is_local else {"remote_actor_ids": [0]}
-        results = self.learner_group.foreach_learner(
-            function, timeout_seconds=_LEARNER_TIMEOUT_S, **kwargs, **arguments
-        )
-        answers = list(results)
-        if not answers:
-            raise RllibExtError(f"the learner did not answer within {_LEARNER_TIMEOUT_S:g} s")
-        return answers[0].get()
+        group, timeout_s = self.learner_group, _LEARNER_TIMEOUT_S
+        return call_learners(group, function, timeout_s=timeout_s, first_only=True, **arguments)[0]
 
     def finish_round(
         self,

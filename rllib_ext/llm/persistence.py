@@ -15,10 +15,12 @@ import torch
 
 from rllib_ext.errors import CheckpointCorrupt
 from rllib_ext.runtime import checkpoint
+from rllib_ext.runtime.learner_calls import call_learners
 from rllib_ext.runtime.optimizer_state import flatten_optimizer, restore_optimizer
 from rllib_ext.runtime.rng import capture_rng, restore_rng
 
 FOLDER = "rllib_ext"
+_RESTORE_TIMEOUT_S = 600.0
 
 
 def learner_state(learner: Any, **_: Any) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
@@ -91,9 +93,7 @@ def restore(algorithm: Any, folder: Path) -> None:
     loaded = checkpoint.load(path)
     saved = loaded.state["algorithm"]
     _refuse_other_run(algorithm, saved, path)
-    algorithm.learner_group.foreach_learner(
-        restore_learner, tensors=loaded.tensors, state=loaded.state, timeout_seconds=600.0
-    )
+    restore_learners(algorithm, loaded)
     algorithm.round = algorithm.submitted = saved["round"]
     algorithm.minibatches = saved["minibatches"]
     algorithm.counters.update(saved["counters"])
@@ -102,6 +102,17 @@ def restore(algorithm: Any, folder: Path) -> None:
     algorithm.pool.forget()
     algorithm.forget_published()
     algorithm.journal.event("checkpoint_restored", f"update {algorithm.counters['updates']}")
+
+
+def restore_learners(algorithm: Any, loaded: checkpoint.Checkpoint) -> None:
+    """The checkpoint's state into every learner; raises where it does not fit one of them."""
+    call_learners(
+        algorithm.learner_group,
+        restore_learner,
+        timeout_s=_RESTORE_TIMEOUT_S,
+        tensors=loaded.tensors,
+        state=loaded.state,
+    )
 
 
 def _refuse_other_run(algorithm: Any, saved: dict[str, Any], path: Path) -> None:

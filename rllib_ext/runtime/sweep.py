@@ -19,7 +19,8 @@ from typing import Any
 
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, SyncConfig, TuneConfig, Tuner
 
-from rllib_ext.errors import BadConfig
+from rllib_ext.errors import BadConfig, Untrusted
+from rllib_ext.runtime.containment import plain_name
 
 DEFINITION = "sweep.json"
 # Progress that no fault can fake. An iteration that sampled nothing still counts as an iteration.
@@ -63,8 +64,10 @@ class Sweep:
                 f"stop={wrong[0]!r} of the sweep {self.name!r} does not measure progress (an iteration that sampled "
                 f"nothing counts as one); use one of {', '.join(STOP_KEYS)}"
             )
-        if self.name in ("", ".", "..") or Path(self.name).name != self.name:
-            raise BadConfig(f"name={self.name!r} of a sweep must be a plain folder name")
+        try:
+            plain_name(self.name, "name of a sweep")
+        except Untrusted as error:
+            raise BadConfig(f"name={self.name!r} of a sweep must be a plain folder name: {error}") from error
 
     @property
     def path(self) -> str:
