@@ -14,6 +14,7 @@ import pytest
 
 from rllib_ext.errors import BadConfig
 from rllib_ext.runtime.sweep import STOP_KEYS, Sweep
+from rllib_ext.runtime.sweep_snapshot import keep, numbered, recover
 
 STEPS, TRIALS = 12, 2
 
@@ -61,6 +62,22 @@ def test_kill_9_of_the_driver_costs_no_reported_step(tmp_path: Path, after: int)
         before,
     )
     assert len(repeated) <= 2 * TRIALS
+
+
+def test_a_torn_state_is_replaced_by_the_last_whole_snapshot(tmp_path: Path) -> None:
+    written, folder = tmp_path / "written", tmp_path / "sweep"
+    (written / "a_trial").mkdir(parents=True)
+    folder.mkdir()
+    torn = folder / "experiment_state-1.json"
+    torn.write_text('{"trial_data": [')
+    assert not recover(folder)  # nothing whole: the sweep has not begun
+    for results in range(4):
+        (written / "experiment_state-1.json").write_text(json.dumps({"results": results}))
+        keep(written, folder)
+    (folder / ".snapshots" / "draft-1").mkdir()  # of a driver that died while it wrote one
+    torn.write_text('{"trial_data": [')
+    assert recover(folder) and json.loads(torn.read_text()) == {"results": 3}
+    assert [place.name for place in numbered(folder / ".snapshots")] == ["00000003", "00000004"]
 
 
 def sweep(home: Path, **changes: object) -> Sweep:

@@ -21,6 +21,7 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, SyncConfig, Tun
 
 from rllib_ext.errors import BadConfig, Untrusted
 from rllib_ext.runtime.containment import plain_name
+from rllib_ext.runtime.sweep_snapshot import Snapshots, recover
 
 DEFINITION = "sweep.json"
 # Progress that no fault can fake. An iteration that sampled nothing still counts as an iteration.
@@ -111,7 +112,7 @@ class Sweep:
             ),
             # A folder is written into directly (trial_folder.py).
             sync_config=SyncConfig(sync_artifacts="://" in self.storage),
-            callbacks=list(self.callbacks) or None,
+            callbacks=[*self.callbacks, *([] if "://" in self.storage else [Snapshots(self.path)])] or None,
             verbose=self.verbose,
         )
 
@@ -123,8 +124,8 @@ class Sweep:
         ).hexdigest()
 
     def _has_begun(self) -> bool:
-        """Whether a snapshot was written. Before that nothing was reported, and Tune has nothing to restore."""
-        return "://" in self.storage or any(Path(self.path).glob("experiment_state-*.json"))
+        """Whether a state was written. Before that nothing was reported, and Tune has nothing to restore."""
+        return "://" in self.storage or recover(Path(self.path))
 
     def _define(self) -> None:
         if "://" in self.storage:
