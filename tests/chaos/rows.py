@@ -33,14 +33,20 @@ ROWS: dict[str, Row] = {
         "vLLM runs inside the worker's process here (VLLM_ENABLE_V1_MULTIPROCESSING=0), so there is no child to kill",
     ),
     "A4": Row("a worker dies again and again", "given up after its hourly budget, Stalled with nobody left"),
-    "A5": Row("a worker is frozen (SIGSTOP)", "found by the deadline of real work, replaced, nothing lost"),
+    "A5": Row(
+        "a worker is frozen (SIGSTOP)",
+        "found by the deadline of real work, its prompts are asked again, nothing lost",
+        "ray.kill does not end a stopped process at once: it is still there when the run ends, and its place stays "
+        "empty; the run goes on with the other workers, and with none it ends as Stalled (A2)",
+    ),
     "A6": Row(
         "kill -9 at each phase of a weight publication",
         "no completion of other weights than announced; the run goes on",
     ),
     "A7": Row(
         "kill -9 of the learner",
-        "the run ends with an error; from its checkpoint it goes on to the same weights",
+        "the run ends as Stalled; from its checkpoint it goes on to the same weights",
+        "a learner that hangs in RLlib's update, instead of dying, has no deadline",
     ),
     "A8": Row(
         "kill -9 of a sweep's driver at a random moment", "no reported step is lost, the same final table"
