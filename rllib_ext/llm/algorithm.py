@@ -262,6 +262,10 @@ class LLMAlgorithm(Algorithm):
 
     def step(self) -> dict[str, Any]:
         result = super().step()
+        found = result.get("evaluation", {})
+        if "evaluation" in found:  # RLlib puts what ``evaluate`` returns under that name once more
+            inner = found.pop("evaluation")
+            result["evaluation"] = found | inner
         result["done"] = self.counters["updates"] >= self.config.total_updates
         return result
 
