@@ -81,7 +81,9 @@ def test_the_smoke_run_needs_nothing_trains_resets_and_draws_its_frontier(
     words = ["--smoke", "--storage-path", str(tmp_path), "--name", "sweep"]
     assert sweep.main([*words, "--set", '{"num_cpus_per_env_runner": 0.5}']) == 0
     out = capsys.readouterr().out
-    assert "ppl_reference" in out and "nan" not in out.lower()
+    row = out[: out.index("frontier:")].splitlines()[-1]
+    assert "ppl_reference" in out and "nan" not in row.lower() and "none" not in row.lower()
     assert main(["plot", str(tmp_path / "sweep")]) == 0
     found = next((tmp_path / "sweep").glob("*/result.json")).read_text().splitlines()
-    assert json.loads(found[-1])["er"]["num_resets"] == 1
+    last = json.loads(found[-1])
+    assert last["er"]["num_resets"] == 1 and last["evaluation"]["ppl_reference"] > 1

@@ -270,6 +270,10 @@ class LLMAlgorithm(Algorithm):
         ):
             self.evaluate()
         result = super().step()
+        found = result.get("evaluation", {})
+        if "evaluation" in found:  # RLlib puts what ``evaluate`` returns under that name once more
+            inner = found.pop("evaluation")
+            result["evaluation"] = found | inner
         result["done"] = self.counters["updates"] >= self.config.total_updates
         if self.config.evaluation_interval and result["done"] and not result.get("evaluation"):
             result |= self.evaluate()
