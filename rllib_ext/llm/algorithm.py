@@ -254,9 +254,8 @@ class LLMAlgorithm(Algorithm):
         return {"evaluation": self.evaluator.run()}
 
     def _run_one_evaluation(self, parallel_train_future: Any = None) -> dict[str, Any]:
-        return self.evaluate(
-            parallel_train_future
-        )  # RLlib's would put its result under "evaluation" once more
+        """RLlib's own would put what ``evaluate`` returns under "evaluation" once more."""
+        return self.evaluate(parallel_train_future)
 
     def restore_env_runners(self, env_runner_group: Any) -> list[int]:
         return []  # the pool supervises its workers itself
@@ -270,10 +269,6 @@ class LLMAlgorithm(Algorithm):
         ):
             self.evaluate()
         result = super().step()
-        found = result.get("evaluation", {})
-        if "evaluation" in found:  # RLlib puts what ``evaluate`` returns under that name once more
-            inner = found.pop("evaluation")
-            result["evaluation"] = found | inner
         result["done"] = self.counters["updates"] >= self.config.total_updates
         if self.config.evaluation_interval and result["done"] and not result.get("evaluation"):
             result |= self.evaluate()
