@@ -28,7 +28,7 @@ COLUMNS = {
     "sender_nll": "drift/sender_nll",
 }
 
-# Some 200 CPU seconds for the four methods: agents of 64 units, one seed, some hundred updates at rates that suit them.
+# Some minutes for the four methods: agents of 64 units, one seed, some hundred updates at rates that suit them.
 SMOKE: dict[str, Any] = {
     "embedding": 64,
     "hidden": 64,
