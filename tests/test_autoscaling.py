@@ -11,6 +11,7 @@ from benchmarks import autoscaling
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
+@pytest.mark.fault("A10", tries=1)
 def test_waiting_trials_bring_nodes_and_let_them_go(tmp_path: Path) -> None:
     found = autoscaling.drive("sweep", tmp_path)
     assert found["nodes"][0] == 1 and max(found["nodes"]) == 4 and found["nodes"][-1] == 1
@@ -18,6 +19,7 @@ def test_waiting_trials_bring_nodes_and_let_them_go(tmp_path: Path) -> None:
     assert found["left_running"] == []
 
 
+@pytest.mark.fault("A10", tries=1)
 def test_one_run_gains_and_loses_workers_and_loses_nothing(tmp_path: Path) -> None:
     found = autoscaling.drive("run", tmp_path)
     assert found["workers"][0] == 1 and max(found["workers"]) == 3

@@ -51,7 +51,11 @@ ROWS: dict[str, Row] = {
     "A8": Row(
         "kill -9 of a sweep's driver at a random moment", "no reported step is lost, the same final table"
     ),
-    "A10": Row("nodes come and go under a sweep", "trials pause and resume, pre-emptions are no failures"),
+    "A10": Row(
+        "nodes come and go under a sweep and under one run",
+        "trials pause and resume, pre-emptions are no failures",
+        "a drain with a period of grace, and a sweep's node that is killed",
+    ),
     "A11": Row(
         "Ctrl-C or SIGTERM, once and twice", "once: checkpoint and exit 5; twice: left at once, storage whole"
     ),
@@ -144,7 +148,6 @@ ROWS: dict[str, Row] = {
 
 # Rows that no test shows at all -> why.
 NOT_COVERED: dict[str, str] = {
-    "A10": "takes an autoscaler with fake nodes; that workers join and leave is shown by A1, A4 and test_recruiting.py",
     "E6": "text environments live in the worker's process: what raises ends the run by name (E5), what stalls is ended "
     "by the worker's deadline (A5)",
     "E7": "no environment of this package has a message channel of vectors yet",
