@@ -5,7 +5,6 @@ python -m benchmarks._frontier_text_runs < cells.jsonl
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -17,7 +16,8 @@ from benchmarks._session import quiet_process
 quiet_process()
 
 from benchmarks._frontier_text_plan import MAX_CHARS, RUNS, Cell  # noqa: E402
-from benchmarks._session import ray_session, scratch  # noqa: E402
+from benchmarks._pieces import serve  # noqa: E402
+from benchmarks._session import scratch  # noqa: E402
 
 SHAPE = {"hidden": 96, "layers": 2, "heads": 2}
 VOCABULARY, CONTEXT, SFT_STEPS = 2048, 128, 1500
@@ -88,13 +88,5 @@ def judged(algorithm: Any) -> dict[str, float]:
     return {"reward": found["reward_mean"], "ppl": found["ppl_reference"], "kl": found["kl_ref"]}
 
 
-def main() -> int:
-    cells = [Cell(**json.loads(line)) for line in sys.stdin if line.strip()]
-    with ray_session():
-        for cell in cells:
-            print(json.dumps(run(cell)), flush=True)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(Cell, run))

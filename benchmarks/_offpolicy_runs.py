@@ -7,7 +7,6 @@ A process of its own, so that several can run side by side and one that dies cos
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from benchmarks._session import quiet_process
 quiet_process()
 
 from benchmarks._offpolicy_plan import METHODS, Cell  # noqa: E402
-from benchmarks._session import ray_session  # noqa: E402
+from benchmarks._pieces import serve  # noqa: E402
 from benchmarks._tasks import controlled_policy  # noqa: E402
 
 # Updates on clean summaries, after which a policy of the width wins nine times in ten. The forty noisy ones after them
@@ -60,13 +59,5 @@ def run(cell: Cell) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def main() -> int:
-    cells = [Cell(**json.loads(line)) for line in sys.stdin if line.strip()]
-    with ray_session():
-        for cell in cells:
-            print(json.dumps(run(cell)), flush=True)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(Cell, run))

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks._results import note
+from benchmarks._session import ray_session
 
 ROOT = Path(__file__).resolve().parent.parent
 CELLS_A_PROCESS = 8  # a process that dies, or the end of a piece, costs at most the cell that it was at
@@ -97,3 +98,12 @@ class Piece:
                     process.terminate()
             if process.wait() and not self.over:
                 self.failed.append(f"{asdict(batch[0])} and the {len(batch) - 1} after it: see {log}")
+
+
+def serve(cell: Callable[..., Any], run: Callable[[Any], dict[str, Any]]) -> int:
+    """The whole of a cells' process: reads them from standard input, runs each, prints its row as a JSON line."""
+    cells = [cell(**json.loads(line)) for line in sys.stdin if line.strip()]
+    with ray_session():
+        for one in cells:
+            print(json.dumps(run(one)), flush=True)
+    return 0

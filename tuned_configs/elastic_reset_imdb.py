@@ -9,17 +9,11 @@ whole batch. ``--smoke`` trains a small random model on a lexicon's reward for f
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
-import pandas
-from ray.tune import TuneConfig, Tuner
+from ray.tune import Tuner
 
-import rllib_ext
-from rllib_ext.analysis.rows import flatten
-from rllib_ext.registry import algorithm
-from rllib_ext.runtime.sweep import Sweep
-from tuned_configs import _flags
+from tuned_configs import _elastic_sweep, _flags
 
 PASSES, ITERATIONS = 5, 50
 IMDB = {
@@ -100,39 +94,13 @@ def sentiment(settings: dict[str, Any]) -> Any:
 
 
 def build(args: argparse.Namespace) -> Tuner:
-    """The Tuner: a checkpoint an iteration, three further attempts each, an interrupted sweep continued."""
-    from ray.tune.registry import register_env
-
-    rllib_ext.register()
-    register_env("SentimentByClassifier", sentiment)
-    return Sweep(
-        args.name,
-        algorithm("ElasticResetAsyncPPO"),
-        space(args),
-        storage=args.storage_path,
-        tune=TuneConfig(metric="reward/mean", mode="max", num_samples=args.num_samples),
-        max_failures=0 if args.smoke else 3,
-    ).tuner(must_exist=args.resume)
+    """The Tuner over the method's grid."""
+    return _elastic_sweep.tuner(args, space(args), sentiment)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the sweep, print its table, and say how its frontier is drawn."""
-    args = arguments(argv)
-    if args.dry_run:
-        print(json.dumps(space(args), indent=1))
-        return 0
-    with _flags.session(args):
-        results = build(args).fit()
-    shown = ("kl_beta", "reset_every", "ema_decay", "seed")
-    measured = ("er/num_resets", "evaluation/reward_mean", "evaluation/ppl_reference", "evaluation/kl_ref")
-    rows = [
-        [result.config[name] for name in shown]
-        + [flatten(result.metrics or {}).get(name) for name in measured]
-        for result in results
-    ]
-    print(pandas.DataFrame(rows, columns=[*shown, *measured]).to_string(index=False))
-    print(f"frontier: rllib-ext plot {results.experiment_path}")
-    return 1 if results.num_errors else 0
+    """Run the sweep and print its table."""
+    return _elastic_sweep.run(arguments(argv), space, build)
 
 
 if __name__ == "__main__":

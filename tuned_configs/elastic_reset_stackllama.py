@@ -23,18 +23,12 @@ Sources: Elastic Reset (arXiv 2312.07551) and its StackLLaMA code; StackLLaMA (B
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-import pandas
-from ray.tune import TuneConfig, Tuner
+from ray.tune import Tuner
 
-import rllib_ext
-from rllib_ext.analysis.rows import flatten
-from rllib_ext.registry import algorithm
-from rllib_ext.runtime.sweep import Sweep
-from tuned_configs import _flags, _stack_smoke
+from tuned_configs import _elastic_sweep, _flags, _stack_smoke
 
 EPOCHS, BATCHES = 4, 600
 STACKLLAMA = {
@@ -130,43 +124,17 @@ def stack_exchange(settings: dict[str, Any]) -> Any:
 
 
 def build(args: argparse.Namespace) -> Tuner:
-    """The Tuner: a checkpoint an iteration, three further attempts each, an interrupted sweep continued."""
-    from ray.tune.registry import register_env
-
-    rllib_ext.register()
-    register_env("StackExchangeByModel", stack_exchange)
+    """The Tuner over the method's grid."""
     if args.smoke:
         folder = Path(args.storage_path).expanduser().absolute() / f"{args.name}-smoke"
         args.data = args.data or str(_stack_smoke.rows_in(folder))
         args.model = args.model or str(_stack_smoke.model_in(folder, args.data))
-    return Sweep(
-        args.name,
-        algorithm("ElasticResetAsyncPPO"),
-        space(args),
-        storage=args.storage_path,
-        tune=TuneConfig(metric="reward/mean", mode="max", num_samples=args.num_samples),
-        max_failures=0 if args.smoke else 3,
-    ).tuner(must_exist=args.resume)
+    return _elastic_sweep.tuner(args, space(args), stack_exchange)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the sweep, print its table, and say how its frontier is drawn."""
-    args = arguments(argv)
-    if args.dry_run:
-        print(json.dumps(space(args), indent=1))
-        return 0
-    with _flags.session(args):
-        results = build(args).fit()
-    shown = ("kl_beta", "reset_every", "ema_decay", "seed")
-    measured = ("er/num_resets", "evaluation/reward_mean", "evaluation/ppl_reference", "evaluation/kl_ref")
-    rows = [
-        [result.config[name] for name in shown]
-        + [flatten(result.metrics or {}).get(name) for name in measured]
-        for result in results
-    ]
-    print(pandas.DataFrame(rows, columns=[*shown, *measured]).to_string(index=False))
-    print(f"frontier: rllib-ext plot {results.experiment_path}")
-    return 1 if results.num_errors else 0
+    """Run the sweep and print its table."""
+    return _elastic_sweep.run(arguments(argv), space, build)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from typing import Any
 from rllib_ext.analysis.plain_report import figures_of
 from rllib_ext.cli.assignments import assignments
 from rllib_ext.cli.launch import Launch
+from rllib_ext.cli.summary import left_behind
 from rllib_ext.errors import BadConfig, BadData, unknown_name
-from rllib_ext.runtime.history import scan
 from rllib_ext.runtime.knobs import Knob
 from rllib_ext.runtime.run_folder import RunFolder, read_jsonl
 
@@ -111,19 +111,13 @@ class PlainLaunch(Launch):
         return contextlib.nullcontext(None if self._options.quiet else Lines(self.unit))
 
     def _summary(self, code: int, seconds: float) -> dict[str, Any]:
-        saved, report = scan(self._folder / "checkpoints"), self._folder / "report" / "report.html"
         rows = read_jsonl(self._folder / "result.json")
         return {
             "algorithm": self._settings.algorithm,
             "env": self._settings.env,
             "updates": rows[-1]["num_updates_lifetime"] if rows else None,
             **figures_of(rows),
-            "seconds": round(seconds, 1),
-            "run": str(self._folder),
-            "report": str(report) if report.exists() else None,
-            "checkpoint": str(saved[0].path) if saved else None,
-            "checkpoint_updates": saved[0].step if saved else None,
-            "exit_code": code,
+            **left_behind(self._folder, code, seconds),
         }
 
 

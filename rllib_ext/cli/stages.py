@@ -18,6 +18,7 @@ from rllib_ext.cli import smoke
 from rllib_ext.cli.launch import Launch
 from rllib_ext.cli.plain_runs import chosen
 from rllib_ext.cli.run_paths import new_run
+from rllib_ext.cli.summary import left_behind
 from rllib_ext.errors import BadConfig, BadData, unknown_name
 from rllib_ext.registry import stage
 from rllib_ext.runtime.history import scan
@@ -170,7 +171,6 @@ class StageLaunch(Launch):
         return contextlib.nullcontext(None if self._options.quiet else _Lines(self._settings))
 
     def _summary(self, code: int, seconds: float) -> dict[str, Any]:
-        saved, report = scan(self._folder / "checkpoints"), self._folder / "report" / "report.html"
         done = completed(self._folder)
         return {
             "algorithm": self._settings.algorithm,
@@ -178,12 +178,7 @@ class StageLaunch(Launch):
             "updates": done["updates"] if done else None,
             **(done["metrics"] if done else {}),
             "model": str(self._folder / MODEL) if done else None,
-            "seconds": round(seconds, 1),
-            "run": str(self._folder),
-            "report": str(report) if report.exists() else None,
-            "checkpoint": str(saved[0].path) if saved else None,
-            "checkpoint_updates": saved[0].step if saved else None,
-            "exit_code": code,
+            **left_behind(self._folder, code, seconds),
         }
 
 

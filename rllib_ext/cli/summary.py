@@ -39,12 +39,14 @@ def build_report_or_say_why(folder: Path, say: Callable[[str], None]) -> None:
 
 def summary_of(settings: RunSettings, folder: Path, code: int, seconds: float) -> dict[str, Any]:
     """The run's figures (those of the report's headline), and where everything is."""
-    saved = scan(folder / "checkpoints")
-    report = folder / "report" / "report.html"
+    names = {"algorithm": settings.algorithm, "env": settings.env}
+    return {**names, **headline(load_run(folder)), **left_behind(folder, code, seconds)}
+
+
+def left_behind(folder: Path, code: int, seconds: float) -> dict[str, Any]:
+    """What the summary of any run ends with: its time, and where everything is."""
+    saved, report = scan(folder / "checkpoints"), folder / "report" / "report.html"
     return {
-        "algorithm": settings.algorithm,
-        "env": settings.env,
-        **headline(load_run(folder)),
         "seconds": round(seconds, 1),
         "run": str(folder),
         "report": str(report) if report.exists() else None,
