@@ -16,6 +16,7 @@ from benchmarks._session import quiet_process
 
 quiet_process()
 
+from benchmarks._in_process import workers_in_process  # noqa: E402
 from benchmarks._offpolicy_plan import METHODS, Cell  # noqa: E402
 from benchmarks._pieces import serve  # noqa: E402
 from benchmarks._tasks import controlled_policy  # noqa: E402
@@ -37,7 +38,7 @@ def run(cell: Cell) -> dict[str, Any]:
 
     name, _ = METHODS[cell.method]
     model = policy_of(cell.width)
-    with tempfile.TemporaryDirectory(prefix="rllib-ext-offpolicy-") as folder:
+    with tempfile.TemporaryDirectory(prefix="rllib-ext-offpolicy-") as folder, workers_in_process():
         config = config_class(name)()
         config.environment("ControlledTLDR", env_config={"size": 65536})
         config.debugging(seed=cell.seed, log_level="ERROR").evaluation(evaluation_interval=None)
