@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
+
 from benchmarks._meter import MeteredDPO, MeteredRunner
 from benchmarks._tasks import WORDS, register_words, words_model
 from rllib_ext import AsyncOnlineDPOConfig
@@ -43,8 +45,8 @@ class StampedDPO(MeteredDPO):
         return super().admit(rollouts)
 
 
-def small_run(mode: str, updates: int, **knobs: Any) -> StampedDPO:
-    """An algorithm of ``updates`` updates; ``knobs`` over the defaults below."""
+def small_config(mode: str, updates: int, **knobs: Any) -> AsyncOnlineDPOConfig:
+    """The config of ``updates`` updates; ``knobs`` over the defaults below."""
     register_words()
     size = {"prompt_tokens": 32, "new_tokens": 24, "prompts": 64, "hidden": 64, "layers": 2, "heads": 2}
     size |= {name: knobs.pop(name) for name in tuple(knobs) if name in size}
@@ -58,7 +60,7 @@ def small_run(mode: str, updates: int, **knobs: Any) -> StampedDPO:
         "prompts_per_minibatch": size["prompts"],
     }  # fmt: skip
     env_config = {"prompt_tokens": size["prompt_tokens"], "vocabulary": VOCABULARY, "count": 4096}
-    config = (
+    return (
         AsyncOnlineDPOConfig(algo_class=StampedDPO)
         .environment(WORDS, env_config=env_config)
         .env_runners(env_runner_cls=MeteredRunner)
@@ -66,4 +68,20 @@ def small_run(mode: str, updates: int, **knobs: Any) -> StampedDPO:
         .training(model=model, mode=mode, **defaults | knobs)
         .evaluation(evaluation_interval=None)
     )
-    return config.build_algo()
+
+
+def small_run(mode: str, updates: int, **knobs: Any) -> StampedDPO:
+    """The algorithm of ``small_config``."""
+    return small_config(mode, updates, **knobs).build_algo()
+
+
+def policy_of(algorithm: StampedDPO) -> dict[str, torch.Tensor]:
+    """A copy of the policy's weights."""
+    return algorithm.on_learner(
+        lambda learner, **_: {k: v.clone() for k, v in learner.language_module.plain_weights().items()}
+    )
+
+
+def distance(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
+    """The largest difference of a weight; 0 says that the two are equal bit for bit, unless a NaN hides in them."""
+    return max(float((first[name] - second[name]).abs().max()) for name in first)

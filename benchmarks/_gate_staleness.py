@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks._gate_runs import Gate, StampedDPO, small_run
+from benchmarks._gate_runs import Gate, StampedDPO, distance, policy_of, small_run
 
 
 def _trained(
@@ -24,16 +24,10 @@ def _trained(
         for _ in range(updates):
             algorithm.iterate()
             ages.append(list(algorithm.ages))
-        weights = algorithm.on_learner(
-            lambda learner, **_: {k: v.clone() for k, v in learner.language_module.plain_weights().items()}
-        )
+        weights = policy_of(algorithm)
     finally:
         algorithm.stop()
     return weights, ages, algorithm
-
-
-def _distance(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
-    return max(float((first[name] - second[name]).abs().max()) for name in first)
 
 
 def staleness_gates(updates: int) -> list[Gate]:
@@ -41,10 +35,10 @@ def staleness_gates(updates: int) -> list[Gate]:
     for bound in (0, 1, 3):
         runs[bound] = _trained("async", updates, bound)
     equal = all(torch.equal(runs["sync"][0][name], runs[0][0][name]) for name in runs["sync"][0])
-    stale = _distance(runs["sync"][0], runs[1][0])
+    stale = distance(runs["sync"][0], runs[1][0])
     b6 = Gate(
         "B6", f"async with bound 0 equals sync after {updates} updates, bit for bit",
-        _distance(runs["sync"][0], runs[0][0]), 0.0, "largest difference of a weight", equal and stale > 0.0,
+        distance(runs["sync"][0], runs[0][0]), 0.0, "largest difference of a weight", equal and stale > 0.0,
         {"difference_at_bound_1": stale},
     )  # fmt: skip
     expected = [0] + [1] * (updates - 1)
