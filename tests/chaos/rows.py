@@ -35,9 +35,8 @@ ROWS: dict[str, Row] = {
     "A4": Row("a worker dies again and again", "given up after its hourly budget, Stalled with nobody left"),
     "A5": Row(
         "a worker is frozen (SIGSTOP)",
-        "found by the deadline of real work, its prompts are asked again, nothing lost",
-        "ray.kill does not end a stopped process at once: it is still there when the run ends, and its place stays "
-        "empty; the run goes on with the other workers, and with none it ends as Stalled (A2)",
+        "found by the deadline of real work, ended and replaced, its prompts are asked again, nothing lost",
+        "one that froze before its first answer ever: its process is not known and ray.kill alone does not end it",
     ),
     "A6": Row(
         "kill -9 at each phase of a weight publication",
@@ -114,9 +113,13 @@ ROWS: dict[str, Row] = {
     "E5": Row(
         "an environment breaks its contract",
         "BadEnv names it",
-        "of text environments; envs/checks.py for grid environments comes with them",
     ),
-    "E6": Row("an environment raises now and then, stalls, leaks", "restarted within its budget"),
+    "E6": Row(
+        "an environment raises now and then, stalls, leaks",
+        "restarted within its budget",
+        "environments that hang or leak: they share a process and a thread with their rollout worker, which cannot end "
+        "them; after three times sample_timeout_s without an answer the run ends as Stalled",
+    ),
     "E7": Row("messages of the wrong width, NaN, after death", "BadEnv"),
     # ----- tokens and generation
     "F1": Row(
@@ -147,8 +150,4 @@ ROWS: dict[str, Row] = {
 }
 
 # Rows that no test shows at all -> why.
-NOT_COVERED: dict[str, str] = {
-    "E6": "text environments live in the worker's process: what raises ends the run by name (E5), what stalls is ended "
-    "by the worker's deadline (A5)",
-    "E7": "no environment of this package has a message channel of vectors yet",
-}
+NOT_COVERED: dict[str, str] = {}
