@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from rllib_ext.llm.requests import Rollout, Ticket
+from rllib_ext.runtime.process_end import this_actor_process
 
 
 def weights(version: int = 0) -> Any:
@@ -30,7 +31,7 @@ class ScriptedWorker:
     """
 
     def __init__(self, number: int, home: str) -> None:
-        self.number, self.home = number, Path(home)
+        self.number, self.home, self._process = number, Path(home), this_actor_process()
         born = self._note("births", str(os.getpid()))
         self._do(self._assignment()["births"], born, None)
 
@@ -64,6 +65,7 @@ class ScriptedWorker:
             played=[(ticket.seed, index, weights.version) for _, index in ticket.prompts],
             spans=[],
             tokens=0,
+            process=self._process,
         )
         self._do(script, call, answer)
         return answer
@@ -92,6 +94,9 @@ class ScriptedWorker:
 
     def kill(self, answer: Rollout | None) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def freeze(self, answer: Rollout | None) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
 
     def raise_(self, answer: Rollout | None) -> None:
         raise KeyError("a defect of somebody's environment")

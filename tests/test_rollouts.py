@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from psutil import STATUS_STOPPED, Process, pid_exists
 from rollout_crew import Crew, right, tickets
 from scripted_worker import weights
 
@@ -169,6 +170,21 @@ def test_a_worker_that_hangs_is_killed_and_replaced(crew: Crew) -> None:
     assert right(pool.collect(tickets(1, chunks=1)), tickets(1, chunks=1), 0)
     assert crew.kinds() == {"worker_died": 1, "prompts_requeued": 1, "worker_replaced": 1}
     assert "no answer within 90 s" in crew.events[0][1]
+
+
+@pytest.mark.fault("A5")
+def test_a_worker_whose_process_is_stopped_is_ended_and_replaced(crew: Crew) -> None:
+    """Ray alone would leave the process where it is: it does not hear that it should end."""
+    pool = crew.hire(["well", "freeze"])
+    for number in range(2):
+        pool.submit(tickets(number, chunks=1), weights())
+    assert right(pool.collect(tickets(0, chunks=1)), tickets(0, chunks=1), 0)
+    frozen = pool._workers[0].process["pid"]
+    until(lambda: Process(frozen).status() == STATUS_STOPPED, pool)
+    crew.later_s += 91
+    assert right(pool.collect(tickets(1, chunks=1)), tickets(1, chunks=1), 0)
+    assert crew.kinds() == {"worker_died": 1, "prompts_requeued": 1, "worker_replaced": 1}
+    assert pool._workers[0].process["pid"] != frozen and not pid_exists(frozen)
 
 
 @pytest.mark.fault("A4")

@@ -41,6 +41,7 @@ from rllib_ext.llm.reference_text import joined_references
 from rllib_ext.llm.requests import Rollout, Ticket, WorkerFacts
 from rllib_ext.llm.reward_worker import RemoteReward, reward_of
 from rllib_ext.llm.weights import PublishedWeights, digest_of
+from rllib_ext.runtime.process_end import this_actor_process
 
 _FETCH_TIMEOUT_S = 120.0
 
@@ -53,6 +54,7 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
         if self.config.engine_threads:
             torch.set_num_threads(self.config.engine_threads)
         self._prompting = prompting_of(self.config)
+        self._process = this_actor_process()
         self._reward_worker: Any = None
         self._prototypes: dict[str, gym.Env] = {}
         self._references = ReferenceScores()
@@ -155,6 +157,7 @@ class VLLMEnvRunner(EnvRunner, Checkpointable):
             | {item.index: item.refused for item in conversations if item.refused is not None},
             failures=failures,
             tracebacks=list(getattr(getattr(self.env.unwrapped, "reward", None), "tracebacks", {}).values()),
+            process=self._process,
         )
 
     def _play(self, ticket: Ticket, engine: Engine) -> tuple[list[talk.Conversation], dict[int, str]]:

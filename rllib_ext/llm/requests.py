@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rllib_ext.llm.played import Played
@@ -41,7 +41,8 @@ class Rollout:
 
     played: the finished conversations, in the order of the prompts, the samples of a prompt side by side.
     version, digest: of the weights that generated them. spans: (role, start, end) in Unix seconds. refused:
-    prompt index -> why nothing was generated. failures: reason -> count of completions without a score.
+    prompt index -> why nothing was generated. failures: reason -> count of completions without a score. process: the
+    worker's, by which one that is stopped is ended.
     """
 
     ticket: Ticket
@@ -54,6 +55,7 @@ class Rollout:
     refused: dict[int, str] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
     tracebacks: list[str] = field(default_factory=list)
+    process: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

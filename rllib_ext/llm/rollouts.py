@@ -138,7 +138,7 @@ class RolloutPool:
             self._accept(worker.answered(ref), worker, rollout)
 
     def _accept(self, request: Request, worker: Worker, rollout: Rollout) -> None:
-        worker.started = True
+        worker.started, worker.process = True, rollout.process
         key = request.ticket.key
         if key in self._answers or key in self._delivered:
             return

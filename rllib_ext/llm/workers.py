@@ -12,6 +12,7 @@ import ray
 
 from rllib_ext.llm.requests import Ticket
 from rllib_ext.llm.weights import PublishedWeights
+from rllib_ext.runtime.process_end import end_process
 
 _HOUR_S = 3600.0
 
@@ -53,6 +54,7 @@ class Worker:
     started: bool = False
     lost_at: float = 0.0
     last_error: str = ""
+    process: dict[str, Any] | None = None
     _head_since: float = 0.0
     _end: Any = None
     _ping: Any = None
@@ -83,9 +85,15 @@ class Worker:
         return None
 
     def kill(self) -> None:
-        """End the process; Ray starts another one. Killing takes a moment, in which the old one still answers."""
+        """End the process; Ray starts another one. Killing takes a moment, in which the old one still answers.
+
+        One that does not answer may be stopped, and deaf to Ray: where its process is known its node ends it.
+        """
         self._end = self.handle.__ray_call__.remote(lambda _: time.sleep(10.0))  # over when the process is
         ray.kill(self.handle, no_restart=False)
+        if self.process is not None:
+            end_process(self.process)
+            self.process = None
 
     def lose(self, why: str) -> list[Request]:
         """The actor died or is being killed: hand back everything it was asked."""
