@@ -21,11 +21,12 @@ ALGORITHMS: dict[str, str] = {
     "ElasticResetPPO": "rllib_ext.elastic_reset:ElasticResetPPO",
     "ElasticResetAsyncPPO": "rllib_ext.elastic_reset.llm:ElasticResetAsyncPPO",
     "ElasticResetAsyncOnlineDPO": "rllib_ext.elastic_reset.llm:ElasticResetAsyncOnlineDPO",
+    "ContrastiveComm": "rllib_ext.contrastive_comm:ContrastiveComm",
 }
 
-GYMNASIUM = frozenset(
-    {"ElasticResetPPO"}
-)  # those of them that train no language model: RLlib's own environments
+# Those of them that train no language model: on Gymnasium environments, and on the PettingZoo ones of `GAMES`.
+GYMNASIUM = frozenset({"ElasticResetPPO"})
+MULTI_AGENT = frozenset({"ContrastiveComm"})
 
 STAGES: dict[str, str] = {  # Tune trainables that are no RLlib algorithms: supervised, without an environment
     "SFT": "rllib_ext.stages.sft:SFT",
@@ -50,6 +51,11 @@ ENVIRONMENTS: dict[str, str] = {
 GAMES: dict[str, str] = {  # for several agents: PettingZoo environments
     "PivotTranslation": "envs.pivot:PivotTranslation",
     "LewisDrift": "envs.lewis:LewisDrift",
+    "Beacon": "envs.grid:Beacon",
+    "PredatorPrey": "envs.grid:PredatorPrey",
+    "IC3PredatorPrey": "envs.grid:IC3PredatorPrey",
+    "TrafficJunction": "envs.grid:TrafficJunction",
+    "FindGoal": "envs.grid:FindGoal",
 }
 
 
@@ -119,8 +125,8 @@ def register() -> None:
     """Make every public name known to Tune, RLlib and gymnasium; calling it again changes nothing.
 
     Tune wants the class of a trainable, so the algorithms' modules are imported here. Environments are
-    registered by name and imported by whoever builds one. RLlib gets a game in its own wrapper of PettingZoo's
-    agent-by-agent environments.
+    registered by name and imported by whoever builds one. RLlib gets a game in this package's adapter of PettingZoo
+    (`rllib_ext.multi_agent`).
     """
     import gymnasium
     from ray.tune.registry import register_env, register_trainable
@@ -136,10 +142,9 @@ def register() -> None:
 
 
 def _wrapped_game(name: str, env_config: Mapping[str, Any]) -> Any:
-    from ray.rllib.env.wrappers.pettingzoo_env import PettingZooEnv
+    from rllib_ext.multi_agent.pettingzoo_env import PettingZooMultiAgentEnv
 
-    wrapper: Any = PettingZooEnv
-    return wrapper(create_environment(name, env_config))
+    return PettingZooMultiAgentEnv(functools.partial(create_environment, name, env_config), check=False)
 
 
 def _target(kind: str, name: str, table: Mapping[str, str]) -> str:

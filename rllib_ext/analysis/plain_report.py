@@ -12,29 +12,32 @@ from rllib_ext.analysis.recipes import Recipe
 from rllib_ext.analysis.rows import flatten, number
 from rllib_ext.analysis.run_data import UPDATES, RunData
 from rllib_ext.analysis.tables import Table
-from rllib_ext.registry import GYMNASIUM, TRAINABLES
+from rllib_ext.registry import GYMNASIUM, MULTI_AGENT, TRAINABLES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAME = "figures"
+#: Measures that multi-agent environments have of their own.
+_MEASURES = ("success", "captured", "arrived", "arrival", "mean_speed")
 #: What is told of a run, in this order: the columns whose names begin so.
 _TOLD = (
     "game/",
     "drift/",
     "evaluation/env_runners/episode_return_mean",
     "env_runners/episode_return_mean",
+    *(f"{of}env_runners/{name}_mean" for name in _MEASURES for of in ("evaluation/", "")),
     "er/num_resets",
     "er/dist_online_init",
     "er/kl_beta",
 )
-_LOSSES = ("loss", "total_loss", "policy_loss", "vf_loss", "entropy")
+_LOSSES = ("loss", "total_loss", "policy_loss", "vf_loss", "entropy", "cacl_loss", "aecomm_loss")
 _MOST_PANELS, _COLUMNS = 12, 3
 
 
 def is_plain(run: RunData) -> bool:
     """Whether the run trains no language model, by its configuration."""
-    return run.config.get("algorithm") in (*TRAINABLES, *GYMNASIUM)
+    return run.config.get("algorithm") in (*TRAINABLES, *GYMNASIUM, *MULTI_AGENT)
 
 
 def figures_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:

@@ -6,16 +6,25 @@ from argparse import Namespace
 
 
 def plot(options: Namespace) -> int:
-    """Draw the report of a run or of a sweep; the line that is printed is its path."""
+    """Draw the report of a run or of a sweep, and how its agents communicate; the lines printed are the paths."""
     from pathlib import Path
 
+    from rllib_ext.analysis.communication import communication_files, plot_communication
     from rllib_ext.analysis.report import build_report
     from rllib_ext.analysis.sweep_data import is_sweep
     from rllib_ext.analysis.sweep_report import build_sweep_report
     from rllib_ext.cli.run_paths import find_run
 
-    sweep = Path(options.run).expanduser()
-    print(build_sweep_report(sweep) if is_sweep(sweep) else build_report(find_run(options.run)))
+    folder = Path(options.run).expanduser()
+    if is_sweep(folder):
+        print(build_sweep_report(folder))
+    elif (folder / "config.json").is_file() or not communication_files(folder):
+        folder = find_run(options.run)
+        print(build_report(folder))
+    if communication_files(folder):  # alone where the folder holds no run: results of a benchmark
+        pictures = folder / "report" / "communication"
+        plot_communication(folder, pictures)
+        print(pictures)
     return 0
 
 

@@ -55,7 +55,10 @@ def _environments(table: Mapping[str, str]) -> list[tuple[str, str, str]]:
     for name in table:
         cls = resolve(name)
         what = (inspect.getdoc(inspect.getmodule(cls)) or "").partition("\n")[0].removeprefix(f"{name}: ")
-        keys = [key for key in inspect.signature(cls).parameters if key not in ("reward", "render_mode")]
+        own = (
+            ("render_mode",) if name in GAMES else ("reward", "render_mode")
+        )  # a text task's reward is an object
+        keys = [key for key in inspect.signature(cls).parameters if key not in own]
         rows.append((name, what, ", ".join(keys)))
     return rows
 

@@ -131,6 +131,7 @@ class Lines:
         phase = f" ({result['phase']})" if "phase" in result else ""
         at = result["num_updates_lifetime" if self._unit == "update" else "training_iteration"]
         figures = "  ".join(
-            f"{name.rpartition('/')[2]} {value:.4g}" for name, value in figures_of([result]).items()
+            f"{'evaluated ' * name.startswith('evaluation/')}{name.rpartition('/')[2]} {value:.4g}"
+            for name, value in figures_of([result]).items()
         )
         print(f"rllib-ext: {self._unit} {at}{phase}  {figures}", file=sys.stderr, flush=True)

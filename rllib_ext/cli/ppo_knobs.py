@@ -39,7 +39,8 @@ RUN = {
     ),
 }  # fmt: skip
 
-PPO_KNOBS = {**PPO, **RUN_KNOBS, **RUN}
+ELASTIC_RUN = {**RUN_KNOBS, **RUN}
+PPO_KNOBS = {**PPO, **ELASTIC_RUN}
 SMOKE = {
     "total_iterations": 4,
     "reset_every": 2,

@@ -16,7 +16,15 @@ from typing import Any
 
 from rllib_ext.cli.run_knobs import RUN_KNOBS
 from rllib_ext.errors import BadConfig, BadData, unknown_name
-from rllib_ext.registry import ENVIRONMENTS, GYMNASIUM, STAGES, TRAINABLES, config_class, environment
+from rllib_ext.registry import (
+    ENVIRONMENTS,
+    GYMNASIUM,
+    MULTI_AGENT,
+    STAGES,
+    TRAINABLES,
+    config_class,
+    environment,
+)
 from rllib_ext.runtime.knobs import Knob
 
 NAMES = ("algorithm", "env", "env_config")
@@ -74,16 +82,16 @@ def is_stage(config: Any) -> bool:
 
 
 def kind_of(config: Any) -> str:
-    """What a ``config.json`` is of: "stage", "game", "gymnasium" (RLlib on one), else "language model"."""
+    """What a ``config.json`` is of: "stage", "game", "gymnasium", "multi-agent" (RLlib on those), "language model"."""
     name = config.get("algorithm") if isinstance(config, dict) else None
-    tables = {"stage": STAGES, "game": TRAINABLES, "gymnasium": GYMNASIUM}
+    tables = {"stage": STAGES, "game": TRAINABLES, "gymnasium": GYMNASIUM, "multi-agent": MULTI_AGENT}
     found = [kind for kind, table in tables.items() if isinstance(name, str) and name in table]
     return found[0] if found else "language model"
 
 
 def refuse_without_model(run: Path, config: Any) -> None:
     """What evaluates or exports language models has nothing to do with runs that have none."""
-    if kind_of(config) in ("game", "gymnasium"):
+    if kind_of(config) in ("game", "gymnasium", "multi-agent"):
         raise BadConfig(
             f"{run} trains no language model. Its figures are in {run / 'result.json'} (rllib-ext plot {run} shows "
             f"them), its weights in the safetensors files of {run / 'checkpoints'}"

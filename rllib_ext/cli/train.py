@@ -15,13 +15,14 @@ from rllib_ext.cli.launch import Launch
 from rllib_ext.cli.run_paths import find_run, new_run
 from rllib_ext.cli.settings import RunSettings, kind_of, parsed, read_settings, resolve, rounds_between
 from rllib_ext.errors import BadConfig, unknown_name
-from rllib_ext.registry import ALGORITHMS, ENVIRONMENTS, GYMNASIUM, STAGES, TRAINABLES
+from rllib_ext.registry import ALGORITHMS, ENVIRONMENTS, GYMNASIUM, MULTI_AGENT, STAGES, TRAINABLES
 from rllib_ext.runtime.run_folder import read_json
 
 RESUMES = {
     "stage": "rllib_ext.cli.stages",
     "game": "rllib_ext.cli.games",
     "gymnasium": "rllib_ext.cli.gymnasium_runs",
+    "multi-agent": "rllib_ext.cli.multi_agent_runs",
 }
 
 
@@ -42,6 +43,10 @@ def train(options: Namespace) -> int:
         from rllib_ext.cli import gymnasium_runs
 
         return gymnasium_runs.train(options)
+    if options.algorithm in MULTI_AGENT:
+        from rllib_ext.cli import multi_agent_runs
+
+        return multi_agent_runs.train(options)
     settings, needs_model = settings_of(options)
     folder = new_run(options.storage_path, settings.algorithm, settings.env, options.name)
     if needs_model:

@@ -104,8 +104,20 @@ def _number(text: str) -> Any:
 
 
 def take_knobs(knobs: Mapping[str, Knob], settings: dict[str, Any]) -> dict[str, Any]:
-    """Remove the settings that are knobs from ``settings`` and return them, checked."""
-    return {name: knobs[name].check(name, settings.pop(name)) for name in list(settings) if name in knobs}
+    """Remove the settings that are knobs from ``settings`` and return them, checked.
+
+    What Tune draws values from is kept as it is: each trial's own value is checked when its config is validated.
+    """
+    taken = {name: settings.pop(name) for name in list(settings) if name in knobs}
+    return {
+        name: value if is_search_space(value) else knobs[name].check(name, value)
+        for name, value in taken.items()
+    }
+
+
+def is_search_space(value: Any) -> bool:
+    """Whether Tune draws values from it: ``tune.grid_search(...)``, or a distribution such as ``tune.uniform(...)``."""
+    return (isinstance(value, Mapping) and set(value) == {"grid_search"}) or hasattr(value, "get_sampler")
 
 
 def refuse_unknown(knobs: Mapping[str, Knob], settings: Mapping[str, Any]) -> None:
