@@ -76,7 +76,11 @@ def rate_figure(title: str, subtitle: str, rates: Mapping[str, tuple[float, Sequ
         ax.barh(-position, rate, height=0.55, color=BLUE)
         ax.plot([low, high], [-position] * 2, color=GREY, linewidth=1.5)
         ax.annotate(
-            f"{rate:.3g}", (max(rate, high), -position), (6, 0), textcoords="offset points", va="center"
+            f"{rate:,.0f}" if rate >= 1000 else f"{rate:.3g}",
+            (max(rate, high), -position),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
         )
     ax.set_yticks([-position for position in range(len(rates))], list(rates))
     heading(figure, title, subtitle)
@@ -103,12 +107,12 @@ def steps_figure(
     title: str, x_name: str, y_name: str, curves: Mapping[str, Sequence[Mapping[str, float]]]
 ) -> Any:
     """Counts that change in steps; a curve is a sequence of {x_name, y_name}, and every curve has a row of its own."""
-    figure, axes = new_figure(8.0, 1.0 + 1.1 * len(curves), rows=len(curves), left=1.0, top=0.6)
+    figure, axes = new_figure(8.0, 1.0 + 1.2 * len(curves), rows=len(curves), left=1.0, top=0.8)
     for ax, (name, points) in zip(axes, curves.items(), strict=True):
         xs, ys = ([float(point[key]) for point in points] for key in (x_name, y_name))
         ax.step([*xs, xs[-1] + 2.0], [*ys, ys[-1]], where="post", color=BLUE)
         ax.set_ylim(0, max(ys) + 0.5)
-        ax.set_title(name, fontsize=9, loc="left")
+        ax.text(0.5, 0.12, name, fontsize=9, ha="center", transform=ax.transAxes)
     name_axes(axes[-1], x_name, y_name)
     heading(figure, title, "")
     return figure

@@ -182,7 +182,7 @@ def main() -> int:
     results.figure(
         rate_figure(
             "Multi-agent PPO, environment steps per CPU second",
-            "one thread; 3 agents, with 2 and BenchMARL 2",
+            "one thread; three agents, two in ours 2 and BenchMARL",
             shown,
         )
     )

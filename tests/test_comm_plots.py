@@ -10,9 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("matplotlib")
-pytest.importorskip("sklearn")
 from PIL import Image
 
 from envs.grid.pictures import colour_of

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn")
-
 from rllib_ext.analysis.comm_labels import goal_place, labels_of
 from rllib_ext.analysis.probes import KINDS, probe, training_episodes, transfer_probe
 from rllib_ext.analysis.protocol_symmetry import elsewhere, protocol_symmetry
