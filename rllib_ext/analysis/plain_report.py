@@ -106,7 +106,9 @@ def _panels(run: RunData) -> Figure | None:
         look.draw_curve(ax, curve, look.BLUE)
         look.updates_axis(ax)
         look.name_axes(ax, "updates", None)
-        title = name.removeprefix("learners/").replace("env_runners/", "")  # RLlib's names: too long beside an axis
+        title = name.removeprefix("learners/").replace(
+            "env_runners/", ""
+        )  # RLlib's names: too long beside an axis
         ax.set_title(look.label(title), loc="left", color=look.INK, size=10)
     for ax in axes[len(columns) :]:
         ax.set_axis_off()

@@ -40,7 +40,6 @@ class CommEnvRunner(EnvRunner, Checkpointable):
             self.worker_index and self.config.num_env_runners
         ):  # a process of its own shares the cores with others
             torch.set_num_threads(1)
-        self.spaces = kwargs.get("spaces")
         self._weights_seq_no = 0
         self.make_env()
         self.make_module()
