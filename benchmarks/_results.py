@@ -34,10 +34,12 @@ def arguments(description: str | None, **defaults: Any) -> argparse.ArgumentPars
 
 
 class Results:
-    """Writer for one benchmark's files."""
+    """Writer for one benchmark's files. part: what a run measured that is not the whole; its files
+    stand beside the whole's.
+    """
 
-    def __init__(self, name: str, options: argparse.Namespace) -> None:
-        self.name = name
+    def __init__(self, name: str, options: argparse.Namespace, part: str = "") -> None:
+        self.name = f"{name}-{part}" if part else name
         here = Path(__file__).parent / "results"
         quick = Path(tempfile.gettempdir()) / "rllib-ext-benchmarks" / "quick"
         self.folder = options.output or (quick if options.quick else here)

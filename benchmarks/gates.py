@@ -14,6 +14,8 @@ over the number of cores. B12 is in CPU time, alternating with what it is compar
 time and says whether its sample is valid by the rule of ``_load.py``. B9 and B10 draw their faults and moments from
 --seed; 0 draws a seed as well, which is said and kept. --repeats: of each fault of B9, and of the kills of B10.
 
+A run of some gates writes gates-<names>.*, beside the files of all.
+
     python -m benchmarks.gates [--quick] [--only B6,B9,B10,B11,B12,B14,publish] [--engine vllm] [--seed 0] [--repeats 20]
 """
 
@@ -88,7 +90,8 @@ def main() -> int:
             f"--only names gates that there are not: {', '.join(sorted(unknown))}; there are {ALL}"
         )
     options.seed = options.seed or secrets.randbits(31)
-    results = Results("gates", options)
+    part = "" if options.only == ALL else options.only.lower().replace(",", "-")
+    results = Results("gates", options, part)
     gates, readings = measure(options)
     rows = [gate.row() for gate in gates]
     results.table([{"kind": "gate", **row} for row in rows] + [{"kind": "memory", **row} for row in readings])
