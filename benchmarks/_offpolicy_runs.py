@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -34,26 +36,45 @@ def policy_of(width: int) -> str:
 
 def run(cell: Cell) -> dict[str, Any]:
     """Train a cell and judge it with the gold reward on held-out prompts, before and after."""
+    before, result, after = trained(cell, cell.settings(policy_of(cell.width)))
+    return {**asdict(cell), **judged(before, result, after)}
+
+
+def trained(
+    cell: Cell,
+    settings: dict[str, Any],
+    *,
+    learning: Callable[[Any], Any] | None = None,
+    algorithm: type | None = None,
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """What the evaluation says before, the last training result, and what it says after.
+
+    learning: given the built algorithm, a context manager that holds while it trains; algorithm: in the method's place.
+    """
     from rllib_ext.registry import config_class
 
     name, _ = METHODS[cell.method]
-    model = policy_of(cell.width)
     with tempfile.TemporaryDirectory(prefix="rllib-ext-offpolicy-") as folder, workers_in_process():
-        config = config_class(name)()
+        config = config_class(name)(algorithm)
         config.environment("ControlledTLDR", env_config={"size": 65536})
         config.debugging(seed=cell.seed, log_level="ERROR").evaluation(evaluation_interval=None)
-        config.training(**cell.settings(model), run_folder=folder)
-        algorithm = config.build_algo()
+        config.training(**settings, run_folder=folder)
+        built = config.build_algo()
         try:
-            before = algorithm.evaluate()["evaluation"]
+            before = built.evaluate()["evaluation"]
             result: dict[str, Any] = {}
-            while algorithm.counters["updates"] < cell.updates:
-                result = algorithm.train()
-            after = algorithm.evaluate()["evaluation"]
+            with learning(built) if learning else nullcontext():
+                while built.counters["updates"] < cell.updates:
+                    result = built.train()
+            after = built.evaluate()["evaluation"]
         finally:
-            algorithm.stop()
+            built.stop()
+    return before, result, after
+
+
+def judged(before: dict[str, Any], result: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a row."""
     return {
-        **asdict(cell),
         **{f"{name}_before": before[name] for name in ("win_rate", "reward_mean")},
         **{name: after[name] for name in ("win_rate", "reward_mean", "kl_ref", "ppl_completion", "ppl_diluted")},
         "updates_made": result["num_updates_lifetime"], "oldest": result["staleness"]["max"],
