@@ -23,14 +23,15 @@ def comm_figure(rows: list[dict[str, Any]]) -> Any:
                 row["curve"] for row in rows if (row["method"], row["dim"]) == (method, dim) and row["curve"]
             ]
             for curve in curves:
-                ax.plot(*zip(*curve, strict=True), color=colour, linewidth=0.5, alpha=0.5)
+                steps, success = np.asarray(curve).T
+                ax.plot(steps / 1000, success, color=colour, linewidth=0.5, alpha=0.5)
             if curves:
                 shortest = min(map(len, curves))
                 steps, success = np.mean([curve[:shortest] for curve in curves], axis=0).T
-                ax.plot(steps, success, color=colour, linewidth=2.0, label=method.replace("_", " "))
+                ax.plot(steps / 1000, success, color=colour, linewidth=2.0, label=method.replace("_", " "))
         ax.set_ylim(0.0, 1.0)
-        ax.legend(frameon=False, fontsize=8)
-        name_axes(ax, f"environment steps, D = {dim}", "success, last 100 episodes")
+        ax.legend(frameon=False, fontsize=8, loc="lower right", ncols=2)
+        name_axes(ax, f"thousand environment steps, messages of {dim} numbers", "success, last 100 episodes")
     heading(
         figure, "What messages are learnt from", "Beacon, three agents, means over seeds; thin: each seed"
     )
