@@ -31,7 +31,7 @@ FLIP = 0.2
 EPOCHS, BATCH, PROXY_LR = 4, 32, 1e-3
 BETA = 0.02
 HELD_OUT_PAIRS = 512
-SNAPSHOTS = (0, 16, 32, 64, 128, 256, 512)
+SNAPSHOTS = (0, 8, 16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,11 @@ def run(cell: Long) -> dict[str, Any]:
         config = config_class("AsyncOnlineDPO")()
         config.environment("ControlledTLDR", env_config={"size": 65536, "reward": Judge(proxy)})
         config.debugging(seed=cell.seed, log_level="ERROR").evaluation(evaluation_interval=None)
-        settings = same.settings(policy_of(WIDTH)) | {"beta": BETA, "lr_schedule": "constant"}
+        settings = same.settings(policy_of(WIDTH)) | {
+            "beta": BETA,
+            "lr_schedule": "constant",
+            "evaluation_prompts": 256,
+        }
         config.training(**settings, run_folder=str(folder / "run"))
         algorithm = config.build_algo()
         try:

@@ -1,6 +1,6 @@
 """Claim: against a proxy, the gold reward peaks and falls while the proxy's still rises (spec A.4, B13).
 
-Online DPO with a weak tie (beta 0.02) for 512 updates of 64 completions on the controlled TL;DR, against reward models
+Online DPO with a weak tie (beta 0.02) for 256 updates of 64 completions on the controlled TL;DR, against reward models
 that have seen 256, 1,024 or 4,096 labelled pairs, a fifth of the labels wrong. Judged at snapshots by both rewards on
 the same held-out prompts. A seed draws proxy, prompts and samples; it is the unit.
 
