@@ -17,7 +17,14 @@ LIBRARY = ("rllib_ext", "envs", "tuned_configs")
 
 # Lowest first. A module imports from lower layers and from its own package, never upward and never sideways.
 # Every other folder of rllib_ext is a method; cli and the modules at its root are entry points.
-LAYERS = ("envs", "rllib_ext.functional", "rllib_ext.runtime", "rllib_ext.analysis", "rllib_ext.llm")
+LAYERS = (
+    "envs",
+    "rllib_ext.functional",
+    "rllib_ext.runtime",
+    "rllib_ext.frames",
+    "rllib_ext.analysis",
+    "rllib_ext.llm",
+)
 METHODS, EXTENSIONS, CONFIGS, ENTRY_POINTS = (len(LAYERS) + above for above in range(4))
 # Folders whose method is put on other methods, so that they may import those.
 ON_METHODS = frozenset({"elastic_reset"})
