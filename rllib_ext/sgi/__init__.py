@@ -1,0 +1,1 @@
+"""SGI: representations of Atari pretrained without rewards, and the agent that finetunes them (Rainbow, SPR)."""
