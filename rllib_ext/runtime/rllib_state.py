@@ -1,9 +1,9 @@
 """An RLlib algorithm in the package's own checkpoints, which are read without opening a pickle.
 
 Kept of every algorithm: the weights of all modules, optimizers, iteration, environment steps, the last return. What a
-method's learner has beside them (averages, counters, weights of penalties) is its `Own`. Not kept: environments and their
-random states (nor does RLlib), so a run that is gone on with begins new episodes; and states of connectors, of which the
-default pipelines have none.
+method's learner has beside them (averages, counters, weights of penalties) is its `Own`. Not kept, unless an `Own`
+collects them: environments and their random states (nor does RLlib), so a run that is gone on with begins new episodes;
+and states of connectors, of which the default pipelines have none.
 
 An algorithm that is kept has ``on_learners(function, **arguments)``, ``push_weights()`` and ``_last_return``.
 """
@@ -34,16 +34,21 @@ class Own:
     """What a method's learner has beside modules and optimizers. Both run where the learner is.
 
     read: learner -> (tensors by group, JSON by name). write: the inverse, (learner, all tensors, all JSON); modules and
-    optimizers are restored before it.
+    optimizers are restored before it. collect, give_back: the same of the algorithm, for what no learner holds: a replay.
     """
 
     read: Callable[[Any], tuple[Tensors, State]]
     write: Callable[[Any, Tensors, State], None]
+    collect: Callable[[Any], tuple[Tensors, State]] | None = None
+    give_back: Callable[[Any, Tensors, State], None] | None = None
 
 
 def save(algorithm: Any, folder: Path, own: Own) -> Path:
     """Write a complete checkpoint of this iteration below ``folder``; its path."""
-    tensors, state = algorithm.on_learners(learner_state, own=own)[0]
+    tensors, state = algorithm.on_learners(learner_state, own=_of_learner(own))[0]
+    if own.collect is not None:
+        more, collected = own.collect(algorithm)
+        tensors, state = tensors | more, state | collected
     state["algorithm"] = {
         "name": type(algorithm).__name__,
         "iteration": algorithm.iteration,
@@ -62,8 +67,10 @@ def restore(algorithm: Any, folder: Path, own: Own) -> None:
     saved = loaded.state["algorithm"]
     if saved["name"] != type(algorithm).__name__:
         raise CheckpointCorrupt(f"{path} was written by {saved['name']}, this is {type(algorithm).__name__}")
-    algorithm.on_learners(restore_learner, tensors=loaded.tensors, state=loaded.state, own=own)
+    algorithm.on_learners(restore_learner, tensors=loaded.tensors, state=loaded.state, own=_of_learner(own))
     algorithm.push_weights()
+    if own.give_back is not None:
+        own.give_back(algorithm, loaded.tensors, loaded.state)
     algorithm._iteration = saved["iteration"]
     algorithm._last_return = saved["last_return"]
     # RLlib adds up what workers have counted; it takes no count from elsewhere.
@@ -76,6 +83,11 @@ def restore(algorithm: Any, folder: Path, own: Own) -> None:
         callbacks_functions=algorithm.config.callbacks_on_checkpoint_loaded,
         kwargs={"algorithm": algorithm},
     )
+
+
+def _of_learner(own: Own) -> Own:
+    """The part that goes to the learner's process."""
+    return Own(own.read, own.write)
 
 
 def learner_state(learner: Any, own: Own, **_: Any) -> tuple[Tensors, State]:
