@@ -12,6 +12,7 @@ from parallel_fixture import Scripted
 from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv, PettingZooEnv
 
 from envs.errors import BadEnv
+from envs.games import Negotiation
 from envs.lewis import LewisDrift
 from rllib_ext.multi_agent import PettingZooMultiAgentEnv
 
@@ -205,3 +206,13 @@ def test_ppo_trains_on_staggered_deaths_and_mixed_endings(ray_session: ModuleTyp
     returns = [found["episode_return_mean"] for found in results]
     assert lengths == [9.0] * 4
     assert returns[-1] > returns[0] + 2, "of at most 48"
+
+
+def test_rllib_s_own_check_passes_where_the_first_step_is_the_last(ray_session: ModuleType) -> None:
+    """It asks that whoever is shown something is among ``agents``, also in the step that ends the game."""
+    from ray.rllib.utils.pre_checks.env import check_multiagent_environments
+
+    env = PettingZooMultiAgentEnv(lambda: Negotiation("none", horizon=1))
+    check_multiagent_environments(env)
+    assert env.agents == ["A"], "B never acted"
+    assert env.step({})[2] == {"__all__": True} and env.agents == []

@@ -39,12 +39,12 @@ from gymnasium.spaces import MultiDiscrete
 
 from envs.errors import BadEnv
 from envs.lewis.objects import Ints, divide
-from envs.signalling import SignallingGame
+from envs.signalling import ItemGame
 
 REWARDS = ("share", "all")
 
 
-class LewisDrift(SignallingGame[Ints, Ints]):
+class LewisDrift(ItemGame[Ints, Ints]):
     """The Lewis game; the module is the documentation page."""
 
     metadata = {"name": "lewis_drift_v0", "render_modes": ["ansi"], "is_parallelizable": False}

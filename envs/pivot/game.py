@@ -45,14 +45,14 @@ from typing import Any
 from envs.errors import BadEnv
 from envs.pivot.corpora import SYNTHETIC, read_parallel
 from envs.pivot.scores import sentence_bleu
-from envs.signalling import SignallingGame
+from envs.signalling import ItemGame
 from envs.text.row_sources import Source
 from envs.text.space import FreeText
 
 LANGUAGES = ("fr", "en", "de")
 
 
-class PivotTranslation(SignallingGame[str, str]):
+class PivotTranslation(ItemGame[str, str]):
     """The pivot game; the module is the documentation page."""
 
     metadata = {"name": "pivot_translation_v0", "render_modes": ["ansi"], "is_parallelizable": False}

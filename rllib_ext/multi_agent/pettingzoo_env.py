@@ -6,7 +6,8 @@ What is kept, each of which RLlib 2.60's own wrappers break:
   terminated, else ``truncated["__all__"]``. RLlib's wrappers ask each of the two for all agents of the last step, so that
   an episode in which one terminates and another is cut off never ends, and is stepped without agents
 - ``possible_agents`` in the environment's own order, the same in every process, with those that come late;
-  ``observation_spaces`` and ``action_spaces`` for each of them; ``agents`` are those who are there now
+  ``observation_spaces`` and ``action_spaces`` for each of them; ``agents`` are those who are there now, and those whose
+  last step this was, who are shown something once more (RLlib refuses to be shown anything of anybody else)
 - whoever acted gets an observation and a reward for it, in the last step too; whoever has left gets nothing more
 - a parallelizable AEC environment is stepped in cycles, one environment step for one action of each agent. One whose
   agents take turns gives each observation to the agent that acts next, with what it earned since it acted last
@@ -53,6 +54,7 @@ class PettingZooMultiAgentEnv(MultiAgentEnv):
         self._contract = None if self._turns else Contract(self.env, bounds=False)
         self.possible_agents = list(self.env.possible_agents)
         self.agents = list(self.possible_agents)
+        self._there: list[str] = list(self.env.possible_agents)
         self.observation_spaces = {agent: self.env.observation_space(agent) for agent in self.possible_agents}
         self.action_spaces = {agent: self.env.action_space(agent) for agent in self.possible_agents}
         self.observation_space = gym.spaces.Dict(self.observation_spaces)
@@ -74,18 +76,18 @@ class PettingZooMultiAgentEnv(MultiAgentEnv):
         self._cut, self._acted = False, set()
         returned = self.env.reset(seed=seed, options=options)
         if self._contract is None:
-            self.agents = list(self.env.agents)
+            self.agents = self._there = list(self.env.agents)
             agent = self.env.agent_selection
             return {agent: self.env.observe(agent)}, {agent: dict(self.env.infos[agent])}
         observations, infos = self._contract.after_reset(returned, seed)
-        self.agents = list(self._contract.agents)
+        self.agents = self._there = list(self._contract.agents)
         return {agent: observations[agent] for agent in self.agents}, {
             agent: dict(infos[agent]) for agent in self.agents
         }
 
     def step(self, action_dict: Mapping[str, Any]) -> Returned:
         """One step; when nobody is left, nothing but the end that there was."""
-        if not self.agents:
+        if not self._there:
             return self._ended({}, {}, {}, {}, {})
         missing = [agent for agent in self._to_act() if agent not in action_dict]
         if missing:
@@ -93,9 +95,9 @@ class PettingZooMultiAgentEnv(MultiAgentEnv):
         self._acted.update(self._to_act())
         if self._contract is None:
             return self._turn(action_dict)
-        actions = {agent: action_dict[agent] for agent in self.agents}
+        actions = {agent: action_dict[agent] for agent in self._there}
         returned = self._contract.after_step(self.env.step(actions))
-        self.agents = list(returned.agents)
+        self._there = list(returned.agents)
         seen = {agent: returned.observations[agent] for agent in (*actions, *returned.joined)}
         infos = {agent: dict(returned.infos[agent]) for agent in seen}
         return self._ended(
@@ -103,7 +105,7 @@ class PettingZooMultiAgentEnv(MultiAgentEnv):
         )
 
     def _to_act(self) -> list[str]:
-        return self.agents if self._contract is not None else [self.env.agent_selection]
+        return self._there if self._contract is not None else [self.env.agent_selection]
 
     def _turn(self, action_dict: Mapping[str, Any]) -> Returned:
         """One turn, and the farewells after it: up to the next agent that acts."""
@@ -125,7 +127,7 @@ class PettingZooMultiAgentEnv(MultiAgentEnv):
             if not ended:
                 break
             self.env.step(None)
-        self.agents = list(self.env.agents)
+        self._there = list(self.env.agents)
         return self._ended(seen, rewards, terminated, truncated, infos)
 
     def _ended(
@@ -137,8 +139,9 @@ class PettingZooMultiAgentEnv(MultiAgentEnv):
         infos: dict[str, Any],
     ) -> Returned:
         """The same with ``__all__``."""
+        self.agents = [agent for agent in self.possible_agents if agent in seen or agent in self._there]
         self._cut = self._cut or any(truncated.values())
-        nobody = not self.agents
+        nobody = not self._there
         terminated[EVERYBODY], truncated[EVERYBODY] = nobody and not self._cut, nobody and self._cut
         return seen, rewards, terminated, truncated, infos
 
