@@ -23,7 +23,7 @@ __all__ = ["LengthControlled", "Share", "length_controlled", "share", "wins_by_l
 
 Z_95 = 1.959963984540054
 _STEPS, _CLOSE = 50, 1e-10
-_LARGEST_SLOPE = 30.0  # beyond it the outcomes are told apart by length alone, and there is no finite fit
+_LARGEST_LOG_ODDS = 50.0  # of an item; a fit that goes there is on its way to infinity
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _newton(design: np.ndarray, won: np.ndarray) -> tuple[np.ndarray, np.ndarray
             return None
         step = np.linalg.solve(information, design.T @ (won - chance))
         weights = weights + step
-        if np.abs(weights).max() > _LARGEST_SLOPE * max(1.0, 1 / max(np.abs(design).max(), 1e-12)):
+        if np.abs(design @ weights).max() > _LARGEST_LOG_ODDS:
             return None
         if np.abs(step).max() < _CLOSE:
             return weights, np.linalg.inv(information)
