@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 ALGORITHMS: dict[str, str] = {
@@ -22,11 +22,21 @@ ALGORITHMS: dict[str, str] = {
     "ElasticResetAsyncPPO": "rllib_ext.elastic_reset.llm:ElasticResetAsyncPPO",
     "ElasticResetAsyncOnlineDPO": "rllib_ext.elastic_reset.llm:ElasticResetAsyncOnlineDPO",
     "ContrastiveComm": "rllib_ext.contrastive_comm:ContrastiveComm",
+    "SGIPretrain": "rllib_ext.sgi.pretraining:SGIPretrain",
+    "SGIRainbow": "rllib_ext.sgi.rainbow:SGIRainbow",
+    "EmergentComm": "rllib_ext.emergent_comm:EmergentComm",
 }
 
-# Those of them that train no language model: on Gymnasium environments, and on the PettingZoo ones of `GAMES`.
-GYMNASIUM = frozenset({"ElasticResetPPO"})
-MULTI_AGENT = frozenset({"ContrastiveComm"})
+# Those of them that train no language model, by what they train on: Gymnasium environments, PettingZoo ones of `GAMES`
+# (together, or with interests of their own), Atari, and recorded frames of Atari. Their runs are in `rllib_ext.cli`.
+KINDS: dict[str, frozenset[str]] = {
+    "gymnasium": frozenset({"ElasticResetPPO"}),
+    "multi-agent": frozenset({"ContrastiveComm"}),
+    "competing": frozenset({"EmergentComm"}),
+    "atari": frozenset({"SGIRainbow"}),
+    "frames": frozenset({"SGIPretrain"}),
+}
+NO_LANGUAGE_MODEL: frozenset[str] = frozenset().union(*KINDS.values())
 
 STAGES: dict[str, str] = {  # Tune trainables that are no RLlib algorithms: supervised, without an environment
     "SFT": "rllib_ext.stages.sft:SFT",
@@ -56,7 +66,11 @@ GAMES: dict[str, str] = {  # for several agents: PettingZoo environments
     "IC3PredatorPrey": "envs.grid:IC3PredatorPrey",
     "TrafficJunction": "envs.grid:TrafficJunction",
     "FindGoal": "envs.grid:FindGoal",
+    "SenderReceiver": "envs.games:SenderReceiver",
+    "Negotiation": "envs.games:Negotiation",
 }
+
+ATARI = "Atari100k/"  # and a game of `envs.atari_games`: environments on ALE, single or many copies at once
 
 
 def exports() -> dict[str, str]:
@@ -67,7 +81,7 @@ def exports() -> dict[str, str]:
 
 def gymnasium_id(name: str) -> str:
     """The id under which ``gymnasium.make`` knows an environment of the table."""
-    return f"rllib_ext/{name}-v0"
+    return f"rllib_ext/{name.replace('/', '-')}-v0"
 
 
 def algorithm(name: str) -> type:
@@ -100,6 +114,27 @@ def game(name: str) -> type:
     return _load(_target("game", name, GAMES))
 
 
+def atari_names() -> tuple[str, ...]:
+    """``Atari100k/Alien`` to ``Atari100k/UpNDown``."""
+    from envs.atari_games import NAMES
+
+    return tuple(f"{ATARI}{game}" for game in NAMES)
+
+
+def create_atari(name: str, env_config: Mapping[str, Any]) -> Any:
+    """``Atari100k/<Game>`` built from RLlib's ``env_config``; with ``num_envs`` in it, that many copies as a VectorEnv.
+
+    Raises `BadConfig` with the nearest right name or key.
+    """
+    from envs.atari import AtariCopies
+    from envs.atari_gym import create
+
+    _target("environment", name, dict.fromkeys(atari_names(), ""))
+    known = [key for key in inspect.signature(AtariCopies).parameters if key != "game"]
+    _check_keys(name, env_config, [*known, "render_mode"])
+    return create(name.removeprefix(ATARI), dict(env_config))
+
+
 def resolve(name: str) -> type:
     """The class behind any public name."""
     return _load(_target("name", name, {**ALGORITHMS, **STAGES, **TRAINABLES, **ENVIRONMENTS, **GAMES}))
@@ -113,11 +148,7 @@ def create_environment(name: str, env_config: Mapping[str, Any]) -> Any:
     cls = game(name) if name in GAMES else environment(name)
     parameters = inspect.signature(cls).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        for key in env_config:
-            if key not in parameters:
-                from rllib_ext.errors import unknown_name
-
-                raise unknown_name(f"key in env_config of {name}", key, parameters)
+        _check_keys(name, env_config, parameters)
     return cls(**env_config)
 
 
@@ -139,12 +170,29 @@ def register() -> None:
             gymnasium.register(id=gymnasium_id(name), entry_point=target)
     for name in GAMES:
         register_env(name, functools.partial(_wrapped_game, name))
+    for name in atari_names():
+        register_env(name, functools.partial(create_atari, name))
+        if gymnasium_id(name) not in gymnasium.registry:
+            gymnasium.register(
+                id=gymnasium_id(name),
+                entry_point="envs.atari_gym:AtariSingle",
+                vector_entry_point="envs.atari_gym:AtariVector",
+                kwargs={"game": name.removeprefix(ATARI)},
+            )
 
 
 def _wrapped_game(name: str, env_config: Mapping[str, Any]) -> Any:
     from rllib_ext.multi_agent.pettingzoo_env import PettingZooMultiAgentEnv
 
     return PettingZooMultiAgentEnv(functools.partial(create_environment, name, env_config), check=False)
+
+
+def _check_keys(name: str, env_config: Mapping[str, Any], known: Collection[str]) -> None:
+    for key in env_config:
+        if key not in known:
+            from rllib_ext.errors import unknown_name
+
+            raise unknown_name(f"key in env_config of {name}", key, known)
 
 
 def _target(kind: str, name: str, table: Mapping[str, str]) -> str:

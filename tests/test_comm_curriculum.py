@@ -55,6 +55,7 @@ def test_the_rate_rises_with_the_steps_and_evaluations_are_at_the_end_of_it(
         restored.stop()
 
 
+@pytest.mark.slow
 def test_a_worker_that_was_replaced_is_told_again(ray_session: Any) -> None:
     config = traffic().env_runners(num_env_runners=1, num_envs_per_env_runner=8, num_cpus_per_env_runner=0.5)
     config.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=1.0)

@@ -103,9 +103,8 @@ def test_what_is_complete_is_skipped(undisturbed: Path, capsys: pytest.CaptureFi
         rlhf_pipeline.main([*words(undisturbed, "base"), "--seed", "1"])
 
 
-@pytest.mark.parametrize(
-    "stage", ["sft", *(pytest.param(name, marks=pytest.mark.slow) for name in STAGES if name != "sft")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
 def test_kill_9_in_a_supervised_stage_changes_nothing(
     stage: str, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -39,7 +39,10 @@ def reported(home: Path) -> dict[str, int]:
 
 @pytest.mark.fault("A8")
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("after", [0, 4], ids=["at its first trial", "in the middle"])
+@pytest.mark.parametrize(
+    "after",
+    [pytest.param(0, id="at its first trial"), pytest.param(4, id="in the middle", marks=pytest.mark.slow)],
+)
 def test_kill_9_of_the_driver_costs_no_reported_step(tmp_path: Path, after: int) -> None:
     driver = begin(tmp_path)
     deadline = time.monotonic() + 120

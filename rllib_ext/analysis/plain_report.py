@@ -12,7 +12,7 @@ from rllib_ext.analysis.recipes import Recipe
 from rllib_ext.analysis.rows import flatten, number
 from rllib_ext.analysis.run_data import UPDATES, RunData
 from rllib_ext.analysis.tables import Table
-from rllib_ext.registry import GYMNASIUM, MULTI_AGENT, TRAINABLES
+from rllib_ext.registry import KINDS, NO_LANGUAGE_MODEL, TRAINABLES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,13 +31,29 @@ _TOLD = (
     "er/dist_online_init",
     "er/kl_beta",
 )
-_LOSSES = ("loss", "total_loss", "policy_loss", "vf_loss", "entropy", "cacl_loss", "aecomm_loss")
+_LOSSES = (
+    "loss",
+    "total_loss",
+    "policy_loss",
+    "vf_loss",
+    "entropy",
+    "cacl_loss",
+    "aecomm_loss",
+    "c51_loss",
+    "spr_loss",
+    "self_prediction_loss",
+    "goal_loss",
+    "inverse_loss",
+    "inverse_accuracy",
+    "spread",
+    "effective_rank",
+)
 _MOST_PANELS, _COLUMNS = 12, 3
 
 
 def is_plain(run: RunData) -> bool:
     """Whether the run trains no language model, by its configuration."""
-    return run.config.get("algorithm") in (*TRAINABLES, *GYMNASIUM, *MULTI_AGENT)
+    return run.config.get("algorithm") in (*TRAINABLES, *NO_LANGUAGE_MODEL)
 
 
 def figures_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -60,7 +76,7 @@ def plain_recipes(run: RunData) -> list[Recipe]:
         lambda run: Table(NAME, (UPDATES, *_columns(run)), _rows(run)),
         "result.json has no figure yet",
     )
-    return [figures, *(elastic_recipes(run) if run.config.get("algorithm") in GYMNASIUM else [])]
+    return [figures, *(elastic_recipes(run) if run.config.get("algorithm") in KINDS["gymnasium"] else [])]
 
 
 def plain_lead(run: RunData) -> Html:

@@ -1,4 +1,4 @@
-"""``rllib-ext``: list · train · sweep · resume · evaluate · relabel · plot · export · doctor.
+"""``rllib-ext``: list · train · sweep · resume · evaluate · relabel · plot · export · frames · doctor.
 
 Exit codes: 0 done, 2 usage or configuration, 3 data or environment contract, 4 training failed (non-finite,
 stalled, storage), 5 interrupted but resumable. A verb's module is imported when the verb is called, so that
@@ -22,6 +22,7 @@ VERBS = {
     "relabel": "rllib_ext.cli.relabelling:relabel",
     "plot": "rllib_ext.cli.artefacts:plot",
     "export": "rllib_ext.cli.artefacts:export",
+    "frames": "rllib_ext.cli.frames:frames",
     "doctor": "rllib_ext.cli.artefacts:examine",
 }
 

@@ -5,13 +5,15 @@ The shared tables cost no import of Ray; those of one algorithm do, so they are 
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import textwrap
 from collections.abc import Iterator, Mapping
 
 from rllib_ext.cli.run_knobs import RUN_KNOBS
+from rllib_ext.cli.settings import RLLIB_RUNS, kind_of
 from rllib_ext.llm import knobs as shared
-from rllib_ext.registry import GYMNASIUM, MULTI_AGENT, STAGES, TRAINABLES, stage
+from rllib_ext.registry import NO_LANGUAGE_MODEL, STAGES, TRAINABLES, stage
 from rllib_ext.runtime.knobs import Knob
 
 GROUPS = {
@@ -33,7 +35,7 @@ def knob_help(algorithm: str | None) -> str:
     lines = ["", "knobs, for --set KEY=VALUE:"]
     if algorithm in STAGES:
         return "\n".join([*lines, *_stage_groups(str(algorithm), width)])
-    if algorithm in (*TRAINABLES, *GYMNASIUM, *MULTI_AGENT):
+    if algorithm in (*TRAINABLES, *NO_LANGUAGE_MODEL):
         return "\n".join([*lines, *_plain_groups(str(algorithm), width)])
     if algorithm is None:
         lines += ["(rllib-ext train ALGORITHM --help adds the algorithm's own)"]
@@ -65,10 +67,7 @@ def _plain_groups(name: str, width: int) -> Iterator[str]:
         from rllib_ext.cli.games import knobs_of
         from rllib_ext.language_games.knobs import RUN as run
     else:
-        from rllib_ext.cli.gymnasium_runs import RUNS as gymnasium
-        from rllib_ext.cli.multi_agent_runs import RUNS as multi_agent
-
-        runs = gymnasium if name in GYMNASIUM else multi_agent
+        runs = importlib.import_module(RLLIB_RUNS[kind_of({"algorithm": name})]).RUNS
         knobs_of, run = runs.knobs_of, {**runs.ppo, **runs.run}
     table = knobs_of(name)
     yield from _group(f"{name}'s own", {key: knob for key, knob in table.items() if key not in run}, width)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rllib_ext.cli.sweep import sweeps
-from rllib_ext.registry import ALGORITHMS, ENVIRONMENTS, GAMES, STAGES, TRAINABLES, resolve
+from rllib_ext.registry import ALGORITHMS, ATARI, ENVIRONMENTS, GAMES, STAGES, TRAINABLES, resolve
 
 
 def list_names(options: Namespace) -> int:
@@ -29,6 +29,7 @@ def list_names(options: Namespace) -> int:
         "language games": _first_lines(TRAINABLES),
         "environments": _environments(ENVIRONMENTS),
         "environments for several agents (PettingZoo)": _environments(GAMES),
+        "Atari 100k": [_atari()],
         "sweeps": list(sweeps().items()),
     }
     for title, rows in ((title, rows) for title, rows in tables.items() if rows):
@@ -61,6 +62,15 @@ def _environments(table: Mapping[str, str]) -> list[tuple[str, str, str]]:
         keys = [key for key in inspect.signature(cls).parameters if key not in own]
         rows.append((name, what, ", ".join(keys)))
     return rows
+
+
+def _atari() -> tuple[str, str, str]:
+    """One row for the 26 games."""
+    from envs.atari import AtariCopies
+    from envs.atari_games import NAMES
+
+    keys = [key for key in inspect.signature(AtariCopies).parameters if key not in ("game", "num_envs")]
+    return f"{ATARI}<Game>", f"games on ALE's vector environment: {', '.join(NAMES)}", ", ".join(keys)
 
 
 def _first_line(module: str) -> str:

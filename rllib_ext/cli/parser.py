@@ -23,6 +23,7 @@ SUMMARIES = {
     "relabel": "label comparisons anew by a gold reward: a larger reward model, or the controlled task's own",
     "plot": "draw the plots, the CSVs and the HTML report of a run or of a sweep",
     "export": "write a checkpoint as a model folder for AutoModelForCausalLM and vLLM",
+    "frames": "record games into folders of frames, import DQN Replay shards, check what is there",
     "doctor": "what on this machine would break a run, slow it down or expose it",
 }
 SPELLINGS = {"report": "plot", "eval": "evaluate"}
@@ -131,6 +132,7 @@ def _build() -> _Verbs:
     plot.add_argument("run", metavar="RUN|SWEEP", help="a folder, or its name below ./runs")
     export.add_argument("run", metavar="RUN|CHECKPOINT", help="a run (its newest checkpoint) or a checkpoint")
     export.add_argument("--to", required=True, metavar="FOLDER", help="where to write the model")
+    _frames(verbs.add("frames"))
     doctor = verbs.add("doctor")
     doctor.add_argument(
         "--cluster",
@@ -215,6 +217,45 @@ def _relabel(parser: Parser) -> None:
         help="share of unusable rows allowed; default: 0.01",
     )
     add("--device", default="cpu", help="where the gold model runs; default: cpu")
+
+
+def _frames(parser: Parser) -> None:
+    tasks = parser.add_subparsers(
+        title="tasks", metavar="TASK", dest="task", required=True, parser_class=Parser
+    )
+    _collect(tasks.add_parser("collect", help="play a game at random and record it"))
+    _import(tasks.add_parser("import", help="DQN Replay shards (gzip'd arrays) into a folder of frames"))
+    check = tasks.add_parser("check", help="verify every file of folders of frames, and say what they hold")
+    check.add_argument("folders", nargs="+", metavar="FOLDER")
+
+
+def _collect(parser: Parser) -> None:
+    add = parser.add_argument
+    _game_into(parser, "where the frames go")
+    add("--steps", type=int, required=True, metavar="N", help="agent steps in all")
+    add("--num-envs", type=int, default=8, metavar="N", help="copies played at once; default: 8")
+    add(
+        "--repeat", type=float, default=2 / 3, metavar="P", help="chance that an action is kept; default: 2/3"
+    )
+    add("--seed", type=int, default=0, metavar="N", help="default: 0")
+    add("--protocol", default="100k", choices=("100k", "standard"), help="default: 100k, nothing sticky")
+    add("--ram", action="store_true", help="record the console's memory too, for probes")
+    add("--resume", action="store_true", help="go on with a folder whose recording was interrupted")
+
+
+def _import(parser: Parser) -> None:
+    add = parser.add_argument
+    _game_into(parser, "a new folder")
+    add("--from", dest="source", required=True, metavar="FOLDER", help="of $store$_observation_ckpt.1.gz ...")
+    add("--checkpoints", metavar="N,N", help="which, in this order; default: all there are")
+    add("--run", type=int, metavar="N", help="1 to 5, for the record")
+    add("--max-frames", type=int, metavar="N", help="rows read of each shard; default: all")
+
+
+def _game_into(parser: Parser, where: str) -> None:
+    parser.add_argument("--game", required=True, metavar="GAME", help="Pong, MsPacman, ...")
+    parser.add_argument("--to", required=True, metavar="FOLDER", help=where)
+    parser.add_argument("--quiet", action="store_true", help="no word about progress")
 
 
 def _session(parser: Parser) -> None:

@@ -33,6 +33,7 @@ class Runs(ABC):
     example      what ``--env`` takes, for a command without it
     ppo          the settings of RLlib's PPO that ``--set`` takes; run: those of the run
     smoke        what ``--smoke`` sets
+    evaluations  in a run that does not say when
     """
 
     environment: ClassVar[str]
@@ -40,6 +41,7 @@ class Runs(ABC):
     ppo: ClassVar[Mapping[str, Knob]]
     run: ClassVar[Mapping[str, Knob]]
     smoke: ClassVar[Mapping[str, Any]]
+    evaluations: ClassVar[int] = 10
 
     @abstractmethod
     def check_environment(self, name: str, env_config: Mapping[str, Any]) -> None:
@@ -52,6 +54,18 @@ class Runs(ABC):
     def finish(self, config: Any, values: Mapping[str, Any]) -> None:  # noqa: B027  (most have nothing to add)
         """Settings of this kind that are no knobs of the algorithm."""
 
+    def placed(self, settings: PlainSettings, folder: Path, options: Namespace) -> PlainSettings:
+        """The settings of a new run, when its folder is known."""
+        return settings
+
+    def makes_data(self, settings: PlainSettings, folder: Path) -> bool:
+        """Whether the run begins with data of its own making (``_make_model`` of the launch)."""
+        return False
+
+    def launch(self, settings: PlainSettings, folder: Path, options: Namespace) -> RLlibLaunch:
+        """One session."""
+        return RLlibLaunch(self, settings, folder, options)
+
     # ----- the verbs
 
     def train(self, options: Namespace) -> int:
@@ -59,15 +73,17 @@ class Runs(ABC):
         env = options.env or (self.environment if options.smoke else None)
         if env is None:
             raise BadConfig(f"no environment: add --env with {self.example}")
-        values = _with_evaluations(chosen(options, self.knobs_of(options.algorithm), self.smoke), options)
+        values = chosen(options, self.knobs_of(options.algorithm), self.smoke)
+        values = _with_evaluations(values, options, self.evaluations)
         env_config = json_values(assignments(options.env_set, "--env-set"))
         settings = PlainSettings(options.algorithm, env, values, env_config)
         folder = new_run(options.storage_path, options.algorithm, env.replace("/", "-"), options.name)
+        settings = self.placed(settings, folder, options)
         self.build(settings)
         if options.dry_run:
             print(json.dumps({**settings.as_json(), "plan": {"folder": str(folder)}}, indent=1))
             return 0
-        return RLlibLaunch(self, settings, folder, options).begin(make_model=False)
+        return self.launch(settings, folder, options).begin(make_model=self.makes_data(settings, folder))
 
     def resume(self, folder: Path, config: Mapping[str, Any], options: Namespace) -> int:
         """Go on with a run from its newest whole checkpoint; a run that is finished stays as it is."""
@@ -75,7 +91,7 @@ class Runs(ABC):
         values = read_values(folder, config, self.knobs_of(name))
         settings = PlainSettings(name, config["env"], values, config["env_config"])
         saved = [item.manifest.step for item in scan(folder / "checkpoints") if item.manifest is not None]
-        launch = RLlibLaunch(self, settings, folder, options).with_total(values["total_iterations"])
+        launch = self.launch(settings, folder, options).with_total(values["total_iterations"])
         if saved and saved[0] >= values["total_iterations"]:
             return launch.already_done(saved[0])
         return launch.go_on(from_checkpoint=bool(saved))
@@ -117,14 +133,14 @@ class Runs(ABC):
         return config
 
 
-def _with_evaluations(values: dict[str, Any], options: Namespace) -> dict[str, Any]:
+def _with_evaluations(values: dict[str, Any], options: Namespace, count: int) -> dict[str, Any]:
     every = options.evaluate_every
     if every is not None and every < 0:
         raise BadConfig(f"--evaluate-every is {every}; it must be 0 (never) or a number of iterations")
     if every is None and (options.smoke or "evaluation_interval" in assignments(options.set, "--set")):
         return values
     if every is None:
-        every = max(1, values["total_iterations"] // 10)
+        every = max(1, values["total_iterations"] // count)
     return values | {"evaluation_interval": every or None}
 
 

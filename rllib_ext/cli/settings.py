@@ -16,19 +16,19 @@ from typing import Any
 
 from rllib_ext.cli.run_knobs import RUN_KNOBS
 from rllib_ext.errors import BadConfig, BadData, unknown_name
-from rllib_ext.registry import (
-    ENVIRONMENTS,
-    GYMNASIUM,
-    MULTI_AGENT,
-    STAGES,
-    TRAINABLES,
-    config_class,
-    environment,
-)
+from rllib_ext.registry import ENVIRONMENTS, KINDS, STAGES, TRAINABLES, config_class, environment
 from rllib_ext.runtime.knobs import Knob
 
 NAMES = ("algorithm", "env", "env_config")
 OWNED = "run_folder"  # the command line decides it
+# Kind of the registry -> the module of its ``train`` and ``resume``, with ``RUNS``.
+RLLIB_RUNS = {
+    "gymnasium": "rllib_ext.cli.gymnasium_runs",
+    "multi-agent": "rllib_ext.cli.multi_agent_runs",
+    "competing": "rllib_ext.cli.competing_runs",
+    "atari": "rllib_ext.cli.atari_runs",
+    "frames": "rllib_ext.cli.pretraining_runs",
+}
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,16 @@ def is_stage(config: Any) -> bool:
 
 
 def kind_of(config: Any) -> str:
-    """What a ``config.json`` is of: "stage", "game", "gymnasium", "multi-agent" (RLlib on those), "language model"."""
+    """Of a ``config.json``: "stage", "game", one of the registry's `KINDS`, or "language model"."""
     name = config.get("algorithm") if isinstance(config, dict) else None
-    tables = {"stage": STAGES, "game": TRAINABLES, "gymnasium": GYMNASIUM, "multi-agent": MULTI_AGENT}
+    tables = {"stage": STAGES, "game": TRAINABLES, **KINDS}
     found = [kind for kind, table in tables.items() if isinstance(name, str) and name in table]
     return found[0] if found else "language model"
 
 
 def refuse_without_model(run: Path, config: Any) -> None:
     """What evaluates or exports language models has nothing to do with runs that have none."""
-    if kind_of(config) in ("game", "gymnasium", "multi-agent"):
+    if kind_of(config) in ("game", *KINDS):
         raise BadConfig(
             f"{run} trains no language model. Its figures are in {run / 'result.json'} (rllib-ext plot {run} shows "
             f"them), its weights in the safetensors files of {run / 'checkpoints'}"

@@ -24,6 +24,7 @@ ROWS = {
     "seconds": "seconds",
     "report": "report",
     "checkpoint": "checkpoint",
+    "pretrained": "pretrained",
 }
 
 

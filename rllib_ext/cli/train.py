@@ -13,40 +13,30 @@ from rllib_ext.cli import smoke
 from rllib_ext.cli.assignments import assignments, json_values, refuse_secrets
 from rllib_ext.cli.launch import Launch
 from rllib_ext.cli.run_paths import find_run, new_run
-from rllib_ext.cli.settings import RunSettings, kind_of, parsed, read_settings, resolve, rounds_between
+from rllib_ext.cli.settings import (
+    RLLIB_RUNS,
+    RunSettings,
+    kind_of,
+    parsed,
+    read_settings,
+    resolve,
+    rounds_between,
+)
 from rllib_ext.errors import BadConfig, unknown_name
-from rllib_ext.registry import ALGORITHMS, ENVIRONMENTS, GYMNASIUM, MULTI_AGENT, STAGES, TRAINABLES
+from rllib_ext.registry import ALGORITHMS, ENVIRONMENTS, STAGES, TRAINABLES
 from rllib_ext.runtime.run_folder import read_json
 
-RESUMES = {
-    "stage": "rllib_ext.cli.stages",
-    "game": "rllib_ext.cli.games",
-    "gymnasium": "rllib_ext.cli.gymnasium_runs",
-    "multi-agent": "rllib_ext.cli.multi_agent_runs",
-}
+# What is trained and resumed elsewhere, by kind (`kind_of`).
+RUNS = {"stage": "rllib_ext.cli.stages", "game": "rllib_ext.cli.games", **RLLIB_RUNS}
 
 
 def train(options: Namespace) -> int:
     """A new run, or with ``--dry-run`` what it would be."""
     refuse_secrets(options.words)
-    if options.algorithm in STAGES:
-        from rllib_ext.cli import stages
-
-        return stages.train(options)
-    if options.algorithm in TRAINABLES:
-        from rllib_ext.cli import games
-
-        return games.train(options)
-    if options.algorithm not in ALGORITHMS:
+    if options.algorithm not in (*ALGORITHMS, *STAGES, *TRAINABLES):
         raise unknown_name("algorithm, stage or game", options.algorithm, [*ALGORITHMS, *STAGES, *TRAINABLES])
-    if options.algorithm in GYMNASIUM:
-        from rllib_ext.cli import gymnasium_runs
-
-        return gymnasium_runs.train(options)
-    if options.algorithm in MULTI_AGENT:
-        from rllib_ext.cli import multi_agent_runs
-
-        return multi_agent_runs.train(options)
+    if (kind := kind_of({"algorithm": options.algorithm})) in RUNS:
+        return importlib.import_module(RUNS[kind]).train(options)
     settings, needs_model = settings_of(options)
     folder = new_run(options.storage_path, settings.algorithm, settings.env, options.name)
     if needs_model:
@@ -68,8 +58,8 @@ def resume(options: Namespace) -> int:
 
     folder = find_run(options.run)
     config = read_json(folder / "config.json")
-    if (kind := kind_of(config)) in RESUMES:
-        return importlib.import_module(RESUMES[kind]).resume(folder, config, options)
+    if (kind := kind_of(config)) in RUNS:
+        return importlib.import_module(RUNS[kind]).resume(folder, config, options)
     settings = read_settings(folder, config)
     saved = scan(folder / "checkpoints")
     steps = [item.manifest.step for item in saved if item.manifest is not None]
