@@ -47,7 +47,7 @@ os.environ.update(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start Ray come first: they take minutes, and two processes that share the suite should end together."""
+    """Files that start Ray come first: they take minutes, and the processes that share the suite should end together."""
     first = {item.path for item in items if "ray_session" in getattr(item, "fixturenames", ())}
     items.sort(key=lambda item: item.path not in first)
 
