@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import fields
 
+import ale_py
 import numpy as np
 import pytest
 
@@ -13,7 +14,6 @@ from envs.atari_flags import PROTOCOLS
 from envs.atari_games import ATARI_100K, NAMES, find_game
 from envs.errors import BadEnv
 
-ale_py = pytest.importorskip("ale_py")
 EXACT = {"noop_max": 0, "sticky": 0.0, "num_threads": 1}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from frames_fixture import episode, frame, write
+from scipy import stats
 
 from envs.atari_games import ATARI_100K
 from rllib_ext.analysis.atari_plots import animate_game, draw_aggregates, draw_game, game_frames
@@ -20,8 +21,6 @@ from rllib_ext.analysis.atari_scores import (
 )
 from rllib_ext.errors import BadConfig, BadData
 from rllib_ext.frames.store import FrameStore
-
-stats = pytest.importorskip("scipy.stats")
 
 
 def runs(seed: int, games: int = 26, count: int = 5, scale: float = 1.0) -> dict[str, list[float]]:
@@ -125,7 +124,6 @@ def test_tables_and_pictures(tmp_path: Path) -> None:
     found = {name: aggregate(scores, resamples=50) for name, scores in methods.items()}
     rows = aggregate_table(found).rows
     assert rows[0][:4] == ("SPR", 26, 6, 25) and rows[0][5] is None and rows[1][5] is not None
-    pytest.importorskip("matplotlib")
     png, svg, csv = draw_aggregates(found, tmp_path)
     assert png.stat().st_size > 10_000 and "IQM" in svg.read_text() and csv.read_text().startswith("method,")
     with pytest.raises(BadData, match="no methods"):
@@ -133,7 +131,8 @@ def test_tables_and_pictures(tmp_path: Path) -> None:
 
 
 def test_a_game_is_drawn_frame_by_frame(tmp_path: Path) -> None:
-    image = pytest.importorskip("PIL.Image")
+    from PIL import Image as image
+
     store = FrameStore(write(tmp_path / "data", episode(0, 20), episode(1, 10)))
     frames_NHW = game_frames(store, 1)
     strip = np.asarray(image.open(draw_game(frames_NHW, tmp_path / "game.png")))

@@ -14,8 +14,6 @@ from rllib_ext.frames import dqn_replay
 from rllib_ext.frames.dqn_replay import UNKNOWN_START, import_dqn_replay
 from rllib_ext.frames.store import FrameStore
 
-pytest.importorskip("pyarrow.parquet")
-
 
 def shard(
     lengths: list[int], *, padding: int = 3, seed: int = 0, mid_game: bool = False

@@ -12,9 +12,6 @@ from test_dqn_replay import save, shard
 from rllib_ext.cli import main
 from rllib_ext.frames import collect as collect_module
 
-pytest.importorskip("ale_py")
-pytest.importorskip("pyarrow.parquet")
-
 
 def told(capsys) -> dict:
     return json.loads(capsys.readouterr().out.splitlines()[-1])

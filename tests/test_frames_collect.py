@@ -16,8 +16,6 @@ from rllib_ext.frames.collect import collect
 from rllib_ext.frames.layout import read_dataset
 from rllib_ext.frames.store import FrameStore
 
-pytest.importorskip("ale_py")
-pytest.importorskip("pyarrow.parquet")
 SMALL = {"num_threads": 1, "num_envs": 3, "rows_per_file": 256}
 
 

@@ -112,7 +112,8 @@ def draw_curve(ax: Axes, curve: list[tuple[float, float]], colour: str) -> tuple
     them.
     """
     if len(curve) < SMOOTHED_FROM:
-        ax.plot(*zip(*curve, strict=True), color=colour, linewidth=1.7, zorder=2)
+        mark = "o" if len(curve) == 1 else None  # a line through one point is none
+        ax.plot(*zip(*curve, strict=True), color=colour, linewidth=1.7, zorder=2, marker=mark)
         return curve[-1]
     ax.plot(*zip(*curve, strict=True), color=colour, linewidth=0.8, alpha=0.35, zorder=2)
     reach = len(curve) // 30

@@ -24,6 +24,7 @@ _MEASURES = ("success", "captured", "arrived", "arrival", "mean_speed")
 _TOLD = (
     "game/",
     "drift/",
+    "protocol/",
     "evaluation/env_runners/episode_return_mean",
     "env_runners/episode_return_mean",
     *(f"{of}env_runners/{name}_mean" for name in _MEASURES for of in ("evaluation/", "")),
@@ -57,11 +58,12 @@ def is_plain(run: RunData) -> bool:
 
 
 def figures_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """The newest value of every figure that is told, by its column."""
+    """The newest value of every figure that is told, by its column; of the losses where there is none yet."""
     found: dict[str, float] = {}
     for row in rows:
         found |= {name: value for name, cell in flatten(row).items() if (value := number(cell)) is not None}
-    return {name: found[name] for start in _TOLD for name in found if name.startswith(start)}
+    told = {name: found[name] for start in _TOLD for name in found if name.startswith(start)}
+    return told or {name: value for name, value in found.items() if _is_loss(name)}
 
 
 def plain_recipes(run: RunData) -> list[Recipe]:
@@ -103,8 +105,11 @@ def plain_figures(run: RunData) -> Html:
 def _columns(run: RunData) -> list[str]:
     names = list(dict.fromkeys(name for row in run.results for name in row))
     told = [name for start in _TOLD for name in names if name.startswith(start)]
-    losses = [name for name in names if name.startswith("learners/") and name.rpartition("/")[2] in _LOSSES]
-    return [name for name in (*told, *losses) if run.series(name)]
+    return [name for name in (*told, *filter(_is_loss, names)) if run.series(name)]
+
+
+def _is_loss(name: str) -> bool:
+    return name.startswith("learners/") and name.rpartition("/")[2] in _LOSSES
 
 
 def _rows(run: RunData) -> list[tuple[Any, ...]]:

@@ -49,7 +49,6 @@ class Launch:
             run.write_json("run.json", provenance(self._settings, self._options.words))
             run.write_json("config.json", self._settings.as_json())
             if make_model:
-                self._say(f"making a small model from the texts of {self._settings.env}")
                 self._make_model()
 
         return self._carry_out(prepare, from_checkpoint=False, fresh=True)
@@ -99,6 +98,7 @@ class Launch:
     def _make_model(self) -> None:
         """The model of a smoke run that names none."""
         settings = self._settings
+        self._say(f"making a small model from the texts of {settings.env}")
         smoke.tiny_model(settings.env, settings.env_config, settings.values, self._folder)
 
     def _place(self) -> contextlib.AbstractContextManager[None]:

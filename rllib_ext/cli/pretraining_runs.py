@@ -17,6 +17,7 @@ from rllib_ext.cli.plain_runs import PlainSettings
 from rllib_ext.cli.ppo_knobs import PPO, RUN
 from rllib_ext.cli.rllib_runs import Driven, RLlibLaunch, Runs
 from rllib_ext.cli.run_knobs import RUN_KNOBS
+from rllib_ext.cli.settings import hush_rllib
 from rllib_ext.registry import config_class
 from rllib_ext.runtime.knobs import Knob
 
@@ -77,6 +78,7 @@ class PretrainingRuns(Runs):
 
     def build(self, settings: PlainSettings) -> Any:
         """The ``AlgorithmConfig``, validated."""
+        hush_rllib()
         self.check_environment(settings.env, settings.env_config)
         value = settings.values
         config = config_class(settings.algorithm)()

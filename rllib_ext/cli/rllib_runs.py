@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 from abc import ABC, abstractmethod
 from argparse import Namespace
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import Any, ClassVar
 from rllib_ext.cli.assignments import assignments, json_values
 from rllib_ext.cli.plain_runs import PlainLaunch, PlainSettings, chosen, read_values
 from rllib_ext.cli.run_paths import new_run
+from rllib_ext.cli.settings import hush_rllib
 from rllib_ext.errors import BadConfig
 from rllib_ext.registry import config_class
 from rllib_ext.runtime.events import Events
@@ -104,8 +104,7 @@ class Runs(ABC):
 
     def build(self, settings: PlainSettings) -> Any:
         """The ``AlgorithmConfig``, validated."""
-        for name in ("ray.rllib", "ray.tune"):  # what they report as errors comes as exceptions and events
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        hush_rllib()
         self.check_environment(settings.env, settings.env_config)
         value = settings.values
         own = config_class(settings.algorithm).knobs  # type: ignore[attr-defined]

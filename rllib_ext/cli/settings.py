@@ -55,8 +55,7 @@ class RunSettings:
 
     def build(self, run_folder: Path) -> Any:
         """The ``AlgorithmConfig``, validated."""
-        for name in ("ray.rllib", "ray.tune"):  # what they report as errors comes as exceptions and events
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        hush_rllib()
         value = self.values
         knobs = {name: value[name] for name in knobs_of(self.algorithm) if name not in RUN_KNOBS}
         config = config_class(self.algorithm)()
@@ -74,6 +73,12 @@ class RunSettings:
         config.training(**knobs, run_folder=str(run_folder))
         config.validate()
         return config
+
+
+def hush_rllib() -> None:
+    """What RLlib and Tune report as errors comes as exceptions and events."""
+    for name in ("ray.rllib", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def is_stage(config: Any) -> bool:

@@ -140,6 +140,7 @@ class StageLaunch(Launch):
         return self
 
     def _make_model(self) -> None:
+        self._say(f"making a small model from the texts of {self._settings.env}")
         kind = stage(self._settings.algorithm).kind  # type: ignore[attr-defined]
         smoke.stage_model(kind, self._settings.values, self._folder)
 

@@ -1,7 +1,6 @@
 """The learner of the negotiation game in the paper's mode: it deals games, plays them out, and learns by REINFORCE.
 
-Optimizers are RLlib's, one for each agent's module. After an iteration both agents are judged on the same 640 fixed
-games, greedily; their seed is the same in every run.
+After an iteration both agents are judged on the same 640 fixed games, greedily; their seed is the same in every run.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 
 from envs.games.negotiation import AGENTS
 from envs.games.negotiation_core import NegotiationCore
@@ -22,43 +20,35 @@ from rllib_ext.emergent_comm.bargaining import (
     objective,
     play,
 )
-from rllib_ext.errors import NonFinite
+from rllib_ext.emergent_comm.playing import PlayingLearner
 
 
-class NegotiationLearner(TorchLearner):
-    """TorchLearner on two negotiators."""
+class NegotiationLearner(PlayingLearner):
+    """PlayingLearner on two negotiators."""
+
+    advice = "negotiator_lr"
 
     def build(self) -> None:
-        seed = self.config.seed or 0
-        torch.manual_seed(seed)  # first weights are the seed's, whatever was made before them
         super().build()
         settings = dict(self.config.env_config or {})
         settings.pop("render_mode", None)
         self.core = NegotiationCore(self.config.games, **settings)
         self.test = NegotiationCore(TEST_GAMES, **settings)
-        self.core.deal(seed)
-        self.baselines, self.gradient_steps = [0.0, 0.0], 0
-        self.generator = torch.Generator().manual_seed(seed)
-        self.agents = [self.module[name].unwrapped().net for name in AGENTS]
+        self.core.deal(self.config.seed or 0)
+        self.baselines = [0.0, 0.0]
+        self.agents = [self.net(name) for name in AGENTS]
 
-    def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
-        params, rate = list(self.get_parameters(self._module[module_id])), self.config.negotiator_lr
-        optimizer = torch.optim.Adam(params, lr=rate, fused=True)
-        self.register_optimizer(
-            module_id=module_id, optimizer=optimizer, params=params, lr_or_lr_schedule=rate
-        )
-
-    def compute_loss_for_module(self, **_: Any) -> Any:
-        raise NotImplementedError("in the paper's mode nothing is learnt from batches; call play()")
+    def rate_of(self, agent: str) -> float:
+        return self.config.negotiator_lr
 
     def play(self) -> dict[str, float]:
         """The updates of an iteration, and what the agents make of the fixed games after them (`bargaining.measures`).
 
         Beside that: train_A and train_B, mean rewards over all games played; games, their env_steps (turns), and the
-        return of both agents together in the fixed games. Raises NonFinite where the objective is no number.
+        return of both agents together in the fixed games.
         """
-        sums, turns = [0.0, 0.0], 0
-        for _ in range(self.config.updates):
+        updates, sums, turns = self.config.updates, [0.0, 0.0], 0
+        for _ in range(updates):
             self.core.deal()
             played = play(self.core, self.agents, self.generator)
             means = self._update(played)
@@ -67,15 +57,12 @@ class NegotiationLearner(TorchLearner):
         self.test.deal(TEST_SEED)
         with torch.no_grad():
             judged = play(self.test, self.agents, None, greedy=True)
-        trained = {
-            f"train_{name}": total / self.config.updates for name, total in zip(AGENTS, sums, strict=True)
-        }
-        counted = {"games": self.config.updates * self.config.games, "env_steps": turns,
+        trained = {f"train_{name}": total / updates for name, total in zip(AGENTS, sums, strict=True)}
+        counted = {"games": updates * self.config.games, "env_steps": turns,
                    "return": float(judged.rewards_B2.sum(1).mean())}  # fmt: skip
         return {**trained, **measures(judged), **counted}
 
     def own_state(self) -> dict[str, Any]:
-        """What the next update depends on beside weights, optimizers and the generator."""
         return {"baselines": self.baselines, "deals": self.core.rng.bit_generator.state}
 
     def load_own_state(self, state: dict[str, Any]) -> None:
@@ -89,22 +76,10 @@ class NegotiationLearner(TorchLearner):
             "terminate": config.terminate_entropy_coeff, "proposal": config.proposal_entropy_coeff,
             "utterance": config.utterance_entropy_coeff,
         }  # fmt: skip
-        total = objective(played, self.baselines, coefficients)
-        if not torch.isfinite(total):
-            raise NonFinite(
-                f"the objective of the negotiators is {float(total)} after {self.gradient_steps} updates; lower "
-                "negotiator_lr"
-            )
-        optimizers = list(self._named_optimizers.values())
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        total.backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        self.descend(objective(played, self.baselines, coefficients))
         means = [float(mean) for mean in played.rewards_B2.mean(0)]
         self.baselines = [
             BASELINE_DECAY * before + (1 - BASELINE_DECAY) * mean
             for before, mean in zip(self.baselines, means, strict=True)
         ]
-        self.gradient_steps += 1
         return means
