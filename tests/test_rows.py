@@ -42,6 +42,7 @@ wild_rows = st.lists(st.dictionaries(st.sampled_from("abc"), anything, max_size=
 
 
 @pytest.mark.fault("C1")
+@pytest.mark.timeout(tries(300, 1800))
 @settings(derandomize=True, max_examples=tries(1000, 20_000), deadline=None)
 @given(wild_rows)
 def test_every_row_has_exactly_one_fate(rows):
