@@ -57,7 +57,7 @@ def test_a_killed_learner_costs_no_more_than_since_the_last_checkpoint(
                 for _ in range(1000):  # more rounds than it can do in that moment
                     algorithm.train()
             assert caught.value.exit_code == 4 and time.monotonic() - began < 60
-            until(lambda: not alive(pid), 10.0, f"the learner's process {pid} is gone")
+            until(lambda pid=pid: not alive(pid), 10.0, f"the learner's process {pid} is gone")
         with running(config_of(model), tmp_path / f"again{number}") as algorithm:
             algorithm.restore_from_path(str(kept))
             lost += saved_at - algorithm.counters["updates"]
