@@ -29,7 +29,7 @@ from benchmarks._emergent_runs import Cell  # noqa: E402
 from benchmarks._pieces import Piece, Store  # noqa: E402
 from benchmarks._results import Results, arguments, note  # noqa: E402
 from benchmarks._statistics import student_interval  # noqa: E402
-from rllib_ext.analysis.figures import AMBER, BLUE, GREY, heading, name_axes, new_figure  # noqa: E402
+from rllib_ext.analysis.cooperation import Pair, cooperation_figure  # noqa: E402
 from rllib_ext.functional.games import verdict  # noqa: E402
 from tuned_configs._emergent_settings import BIASES, EPOCHS, LAST, best  # noqa: E402
 
@@ -40,7 +40,6 @@ AUTHOR = {
     "discrete": dict(zip(BIASES, (28, 62, 105, 128, 168, 179, 180), strict=True)),
     "continuous": dict(zip(BIASES[:-1], (3, 30, 61, 92, 131, 163), strict=True)),
 }
-COLOURS = {"discrete": BLUE, "continuous": AMBER}
 SPEC_CPU_S = 155.0
 
 Row = dict[str, Any]
@@ -95,35 +94,14 @@ def near(sums: Sequence[float], wanted: float) -> bool:
     return abs(mean - wanted) <= max(NEAR_DEGREES, NEAR_ERRORS * deviation / len(sums) ** 0.5)
 
 
-def figure(found: dict[str, dict[str, Any]], rows: Sequence[Row]) -> Any:
-    """Left: the curve of cooperation. Right: every run's two losses."""
-    drawn, (left, right) = new_figure(11.0, 4.6, columns=2, left=0.9, top=1.0)
-    left.plot([0, 180], [0, 180], color=GREY, linewidth=0.8, linestyle="--", label="least possible")
-    left.axhline(180, color=GREY, linewidth=0.8, label="silence")
-    for channel, lines in found.items():
-        biases = [int(bias) for bias in lines]
-        sums = [line["loss_sum"] for line in lines.values()]
-        errors = [0.0 if one["low"] is None else one["mean"] - one["low"] for one in sums]
-        left.errorbar(biases, [one["mean"] for one in sums], yerr=errors, marker="o", capsize=3,
-                      color=COLOURS[channel], label=channel)  # fmt: skip
-        author = AUTHOR[channel]
-        left.plot(
-            list(author), list(author.values()), "x", color=COLOURS[channel], label=f"{channel}, published"
-        )
-        for bias in biases:
-            pairs = (scores(rows, channel, bias, name) for name in ("sender_loss", "receiver_loss"))
-            right.scatter(*pairs, s=14, color=COLOURS[channel], alpha=0.3 + 0.7 * bias / 180)
-    for draw in (right.axhline, right.axvline):
-        draw(90, color=GREY, linewidth=0.8)
-    left.legend(frameon=False, fontsize=8)
-    name_axes(left, "bias, degrees", "sum of both losses, degrees")
-    name_axes(right, "sender's loss, degrees (stronger: larger bias)", "receiver's loss, degrees")
-    heading(
-        drawn,
-        "The curve of cooperation",
-        "published hyper-parameters; means and 95 % intervals over five seeds",
-    )
-    return drawn
+def pairs(rows: Sequence[Row]) -> list[Pair]:
+    """Every run's two losses, to be drawn."""
+    found = []
+    for channel in AUTHOR:
+        for bias in BIASES:
+            both = (scores(rows, channel, bias, name) for name in ("sender_loss", "receiver_loss"))
+            found += [Pair(channel, float(bias), *losses) for losses in zip(*both, strict=True)]
+    return found
 
 
 def main() -> int:
@@ -136,7 +114,7 @@ def main() -> int:
     found = table(store.rows)
     results.table([{"run": row["name"], "seed": row["seed"], "epoch": at + 1, **point}
                    for row in store.rows for at, point in enumerate(row["curve"])])  # fmt: skip
-    results.figure(figure(found, store.rows))
+    results.figure(cooperation_figure(pairs(store.rows), AUTHOR))
     discrete = found.get("discrete", {})
     spent = sum(row["cpu_s"] for row in store.rows if row["name"].startswith("discrete"))
     headline = {

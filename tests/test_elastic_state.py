@@ -119,6 +119,7 @@ def test_10_two_learners_keep_one_average(ray_session) -> None:
     assert not equal(left[0]["ema"], left[0]["init"])
 
 
+@pytest.mark.slow
 def test_population_based_training_copies_average_initial_weights_and_counters(ray_session, tmp_path) -> None:
     """Tune's own scheduler, two trials: after the exploit the worse one goes on from the donor's stores and counters,
     under the learning rate and the weight of the penalty that were mutated, from its very next update on.

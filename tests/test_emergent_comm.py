@@ -62,7 +62,7 @@ def test_23_with_opposed_interests_the_sum_is_constant(ray_session: ModuleType) 
 @pytest.mark.parametrize(
     ("env", "env_config", "settings"),
     [
-        ("SenderReceiver", {"bias": 60.0}, {"updates_per_iteration": 20, "lola": "both"}),
+        ("SenderReceiver", {"bias": 60.0}, {"updates_per_iteration": 20, "lola": "both", "switch_after": 1}),
         ("SenderReceiver", {"bias": 60.0, "channel": "continuous"}, {"updates_per_iteration": 20}),
         (
             "Negotiation",
@@ -79,10 +79,11 @@ def test_a_run_that_is_gone_on_with_is_the_run_that_never_stopped(
     try:
         whole.train()
         rllib_state.save(whole, tmp_path, OWN)
-        whole.train()
+        after = whole.train()
         rllib_state.restore(gone_on, tmp_path, OWN)
         again = gone_on.train()
-        assert again["training_iteration"] == 2
+        assert again["training_iteration"] == 2 and again["num_updates_lifetime"] == 2 * config.updates
+        assert again["protocol"] == after["protocol"]
         for one, other in zip(_weights(whole), _weights(gone_on), strict=True):
             assert torch.equal(one, other)
     finally:
@@ -93,6 +94,23 @@ def test_a_run_that_is_gone_on_with_is_the_run_that_never_stopped(
 def _weights(algorithm: Any) -> list[torch.Tensor]:
     modules = algorithm.on_learners(lambda learner, **_: learner.module)[0]
     return [value for name in sorted(modules.keys()) for value in modules[name].state_dict().values()]
+
+
+def test_a_bias_that_is_switched_and_what_drifts(ray_session: ModuleType) -> None:
+    """Without rates nothing drifts, and the switched bias alone moves the receiver's loss; with rates the protocol does."""
+    still = config_of("SenderReceiver", {"bias": 180.0}, sender_lr=0.0, receiver_lr=0.0, updates_per_iteration=2,
+                      switch_after=1, switch_bias=0.0).build_algo()  # fmt: skip
+    moving = config_of("SenderReceiver", {"bias": 0.0}, **CIRCLE, updates_per_iteration=100).build_algo()
+    try:
+        before, after = (dict(still.train()["protocol"]) for _ in range(2))
+        drifted = [dict(moving.train()["protocol"]) for _ in range(2)]
+    finally:
+        still.stop()
+        moving.stop()
+    assert before["drift"] == after["drift"] == after["drift_initial"] == 0.0
+    assert before["sender_loss"] == after["sender_loss"] == after["receiver_loss"] != before["receiver_loss"]
+    assert drifted[0]["drift"] == drifted[0]["drift_initial"] > 0.01  # bits
+    assert drifted[1]["drift_initial"] > drifted[1]["drift"] > 0.0
 
 
 @pytest.mark.parametrize("env", ["SenderReceiver", "Negotiation"])
@@ -126,6 +144,8 @@ def test_ppo_for_both(ray_session: ModuleType) -> None:
         ("SenderReceiver", {"channel": "continuous"}, {"lola": "sender"}, "lola is 'sender'"),
         ("Negotiation", {}, {"lola": "sender"}, "lola is 'sender'"),
         ("SenderReceiver", {}, {"mode": "ppo", "lola": "both"}, "lola is 'both'"),
+        ("Negotiation", {}, {"switch_after": 2}, "switch_after is 2"),
+        ("SenderReceiver", {}, {"switch_bias": 200.0}, r"switch_bias is 200\.0"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(env: str, env_config: dict, settings: dict, words: str) -> None:

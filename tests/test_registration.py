@@ -59,6 +59,7 @@ def test_every_name_leads_to_its_class() -> None:
         assert registry.game(name).__name__ == name and registry.game(name).metadata["name"]
 
 
+@pytest.mark.slow
 def test_registering_twice_without_ray_and_then_reading_it_on_the_cluster() -> None:
     """What is registered before ``ray.init()`` reaches a worker process of the session that starts later."""
     code = """

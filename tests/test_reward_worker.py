@@ -94,6 +94,7 @@ def test_an_environment_that_scores_itself_needs_none() -> None:
         reward_of(plain, "Plain")
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_with_rewards_elsewhere(
     ray_session: ModuleType, model: str, tmp_path: Path
 ) -> None:

@@ -124,6 +124,7 @@ def test_workers_of_their_own_fill_a_buffer_each_and_get_the_weights() -> None:
     algorithm.stop()
 
 
+@pytest.mark.slow
 def test_tune_knows_it_by_name(tmp_path: Any) -> None:
     from ray import tune
 

@@ -218,6 +218,7 @@ def test_wrong_words_are_answered(
     assert "Did you mean 'OfflineDPO'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_stage_trains_in_tune_by_its_name(ray_session: Any, start: str, tmp_path: Path) -> None:
     from ray import tune
     from ray.tune import CheckpointConfig, RunConfig

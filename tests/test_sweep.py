@@ -39,9 +39,9 @@ def reported(home: Path) -> dict[str, int]:
 
 @pytest.mark.fault("A8")
 @pytest.mark.timeout(240)
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "after",
-    [pytest.param(0, id="at its first trial"), pytest.param(4, id="in the middle", marks=pytest.mark.slow)],
+    "after", [pytest.param(0, id="at its first trial"), pytest.param(4, id="in the middle")]
 )
 def test_kill_9_of_the_driver_costs_no_reported_step(tmp_path: Path, after: int) -> None:
     driver = begin(tmp_path)

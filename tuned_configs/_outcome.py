@@ -48,7 +48,8 @@ def table(results: ResultGrid, knobs: Sequence[str], metrics: Sequence[str]) -> 
     rows = []
     for result in results:
         measured = flatten(result.metrics or {})
-        row = {name: (result.config or {}).get(name) for name in knobs}
+        settings = flatten({"": result.config or {}})
+        row = {name: settings.get(f"/{name}") for name in knobs}
         rows.append(row | {name: number(measured.get(name)) for name in metrics})
     return sorted(rows, key=lambda row: [_order(row[name]) for name in knobs])
 

@@ -15,13 +15,20 @@ Points = list[dict[str, Any]]
 def listed(
     fixed: Mapping[str, Any], points: Sequence[Mapping[str, Any]], repeats: int = 1
 ) -> tuple[dict[str, Any], TuneConfig]:
-    """(param_space, what runs its trials); every point has the same knobs."""
+    """(param_space, what runs its trials); every point has the same knobs, of which some may be dictionaries of knobs."""
     every = [dict(point) for point in points for _ in range(repeats)]
-    knobs = dict.fromkeys(knob for point in every for knob in point)
-    space = dict(fixed) | {knob: tune.choice(_distinct(point[knob] for point in every)) for knob in knobs}
-    return space, TuneConfig(
+    return dict(fixed) | _choices(every), TuneConfig(
         search_alg=BasicVariantGenerator(points_to_evaluate=every), num_samples=len(every)
     )
+
+
+def _choices(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found = {}
+    for knob in dict.fromkeys(knob for point in points for knob in point):
+        values = [point[knob] for point in points]
+        nested = isinstance(values[0], Mapping)
+        found[knob] = _choices(values) if nested else tune.choice(_distinct(values))
+    return found
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:

@@ -19,20 +19,17 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import time
 from functools import partial
 from typing import Any
 
 from ray.tune import Tuner
 
-import rllib_ext
 from rllib_ext.contrastive_comm.knobs import METHODS
-from rllib_ext.errors import BadConfig, unknown_name
-from rllib_ext.registry import algorithm, config_class
-from rllib_ext.runtime.sweep import Sweep
+from rllib_ext.errors import BadConfig
+from rllib_ext.registry import config_class
 from tuned_configs import _flags
-from tuned_configs._outcome import conclude
-from tuned_configs._points import Points, listed
+from tuned_configs._algorithm_sweep import checked, run, tuner
+from tuned_configs._points import Points
 
 STEPS = "num_env_steps_sampled_lifetime"
 PAPER: dict[str, Any] = {
@@ -142,48 +139,29 @@ def fixed(args: argparse.Namespace) -> dict[str, Any]:
 def trials(args: argparse.Namespace) -> Points:
     """Every combination of the axes that differs, with every seed. Raises BadConfig where one cannot hold."""
     defaults = config_class("ContrastiveComm")()
-    own, found = fixed(args), {}
-    for name in args.set:
-        if not hasattr(defaults, name):
-            raise unknown_name("setting in --set", name, vars(defaults))
+    found = {}
     for values in itertools.product(*(getattr(args, axis) for axis in AXES)):
         point = {setting: value for (setting, _), value in zip(AXES.values(), values, strict=True)}
         for setting, methods in AXES.values():
             if point["comm"] not in methods:
                 point[setting] = getattr(defaults, setting)
         found[json.dumps(point)] = point
-    for point in found.values():
-        config_class("ContrastiveComm")().update_from_dict({**own, **point}).validate()
-    return [{**point, "seed": seed} for point in found.values() for seed in _flags.seeds(args)]
+    return checked("ContrastiveComm", fixed(args), list(found.values()), args)
 
 
 def build(args: argparse.Namespace) -> Tuner:
     """The Tuner: trials that stop at a number of environment steps, an interrupted sweep continued."""
-    rllib_ext.register()
-    space, tune_config = listed(fixed(args), trials(args), args.num_samples)
-    return Sweep(
-        args.name,
-        algorithm("ContrastiveComm"),
-        space,
-        storage=args.storage_path,
-        tune=tune_config,
-        stop={STEPS: args.steps},
-        checkpoint_frequency=max(1, space["evaluation_interval"] // 10),
-        verbose=0 if args.smoke else 1,
-    ).tuner(must_exist=args.resume)
+    own = fixed(args)
+    stop = {STEPS: args.steps}
+    return tuner(args, "ContrastiveComm", own, trials(args), stop, own["evaluation_interval"])
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the sweep, print its table, draw it, and print one JSON line."""
-    began, args = time.monotonic(), arguments(argv)
-    points = trials(args)
-    if args.dry_run:
-        print(json.dumps({"fixed": fixed(args), "stop": {STEPS: args.steps}, "trials": points}, indent=1))
-        return 0
-    with _flags.session(args):
-        results = build(args).fit()
+    args = arguments(argv)
     knobs = [setting for axis, (setting, _) in AXES.items() if len(getattr(args, axis)) > 1 or axis == "comm"]
-    return conclude(args, results, began, knobs=[*knobs, "seed"], metrics=METRICS)
+    plan = {"fixed": fixed(args), "stop": {STEPS: args.steps}, "trials": trials(args)}
+    return run(args, plan, build, knobs=[*knobs, "seed"], metrics=METRICS)
 
 
 if __name__ == "__main__":

@@ -21,20 +21,16 @@ and bbf. ``{game}`` in --pretrained is replaced by each game's name.
 from __future__ import annotations
 
 import argparse
-import json
-import time
 from typing import Any
 
 from ray.tune import Tuner
 
-import rllib_ext
 from envs.atari_games import NAMES, find_game
-from rllib_ext.errors import BadConfig, unknown_name
-from rllib_ext.registry import algorithm, config_class
-from rllib_ext.runtime.sweep import Sweep
+from rllib_ext.errors import BadConfig
+from rllib_ext.registry import config_class
 from tuned_configs import _flags
-from tuned_configs._outcome import conclude
-from tuned_configs._points import Points, listed
+from tuned_configs._algorithm_sweep import checked, run, tuner
+from tuned_configs._points import Points
 
 STEPS = "num_env_steps_sampled_lifetime"
 RESETS = {"reset_every": 40_000, "target_tau": 0.005, "noisy": False}
@@ -115,10 +111,7 @@ def fixed(args: argparse.Namespace) -> dict[str, Any]:
 
 def trials(args: argparse.Namespace) -> Points:
     """Every game, agent and seed. Raises BadConfig where one cannot hold, before any is begun."""
-    defaults, own = config_class("SGIRainbow")(), fixed(args)
-    for name in args.set:
-        if not hasattr(defaults, name):
-            raise unknown_name("setting in --set", name, vars(defaults))
+    defaults = config_class("SGIRainbow")()
     names = varied(args)
     points = []
     for game in args.games:
@@ -128,9 +121,7 @@ def trials(args: argparse.Namespace) -> Points:
                 given |= {"encoder": size} if size else {}
                 chosen = {name: given.get(name, getattr(defaults, name)) for name in names}
                 points.append({"env": f"Atari100k/{game}", **chosen})
-    for point in points:
-        config_class("SGIRainbow")().update_from_dict({**own, **point}).validate()
-    return [{**point, "seed": seed} for point in points for seed in _flags.seeds(args)]
+    return checked("SGIRainbow", fixed(args), points, args)
 
 
 def varied(args: argparse.Namespace) -> list[str]:
@@ -153,30 +144,15 @@ def _folder(args: argparse.Namespace, agent: str, game: str) -> str | None:
 
 def build(args: argparse.Namespace) -> Tuner:
     """The Tuner: trials that stop at a number of agent steps, an interrupted sweep continued."""
-    rllib_ext.register()
-    space, tune_config = listed(fixed(args), trials(args), args.num_samples)
-    return Sweep(
-        args.name,
-        algorithm("SGIRainbow"),
-        space,
-        storage=args.storage_path,
-        tune=tune_config,
-        stop={STEPS: args.steps},
-        checkpoint_frequency=max(1, space["evaluation_interval"] // 10),
-        verbose=0 if args.smoke else 1,
-    ).tuner(must_exist=args.resume)
+    own = fixed(args)
+    return tuner(args, "SGIRainbow", own, trials(args), {STEPS: args.steps}, own["evaluation_interval"])
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the sweep, print its table, draw it, and print one JSON line."""
-    began, args = time.monotonic(), arguments(argv)
-    points = trials(args)
-    if args.dry_run:
-        print(json.dumps({"fixed": fixed(args), "stop": {STEPS: args.steps}, "trials": points}, indent=1))
-        return 0
-    with _flags.session(args):
-        results = build(args).fit()
-    return conclude(args, results, began, knobs=["env", *varied(args), "seed"], metrics=METRICS)
+    args = arguments(argv)
+    plan = {"fixed": fixed(args), "stop": {STEPS: args.steps}, "trials": trials(args)}
+    return run(args, plan, build, knobs=["env", *varied(args), "seed"], metrics=METRICS)
 
 
 if __name__ == "__main__":

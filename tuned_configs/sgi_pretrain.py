@@ -20,23 +20,19 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ray.tune import Tuner
 
-import rllib_ext
-from rllib_ext.errors import BadConfig, unknown_name
+from rllib_ext.errors import BadConfig
 from rllib_ext.frames.layout import DATASET, read_dataset
-from rllib_ext.registry import algorithm, config_class
-from rllib_ext.runtime.sweep import Sweep
+from rllib_ext.registry import config_class
 from rllib_ext.sgi.encoders import SIZES
 from tuned_configs import _flags
-from tuned_configs._outcome import conclude
-from tuned_configs._points import Points, listed
+from tuned_configs._algorithm_sweep import checked, run, tuner
+from tuned_configs._points import Points
 
 EPOCHS = {"R": 20, "W": 20, "E": 10, "M": 20, "ML": 10}
 ENCODER = {"ML": "L"}  # of a kind of data; M otherwise
@@ -114,32 +110,16 @@ def updates(args: argparse.Namespace) -> int:
 
 def trials(args: argparse.Namespace) -> Points:
     """Every combination, with every seed. Raises BadConfig where one cannot hold."""
-    defaults = config_class("SGIPretrain")()
-    for name in args.set:
-        if not hasattr(defaults, name):
-            raise unknown_name("setting in --set", name, vars(defaults))
     found = [{"encoder": e, "losses": losses} for e, losses in itertools.product(args.encoder, args.losses)]
-    for point in found:
-        config_class("SGIPretrain")().update_from_dict({**fixed(args), **point}).validate()
-    return [{**point, "seed": seed} for point in found for seed in _flags.seeds(args)]
+    return checked("SGIPretrain", fixed(args), found, args)
 
 
 def build(args: argparse.Namespace) -> Tuner:
     """The Tuner: trials that stop after so many iterations, an interrupted sweep continued."""
-    rllib_ext.register()
     _record(args)
-    space, tune_config = listed(fixed(args), trials(args), args.num_samples)
-    count = updates(args)
-    return Sweep(
-        args.name,
-        algorithm("SGIPretrain"),
-        space,
-        storage=args.storage_path,
-        tune=tune_config,
-        stop={UPDATES: count},
-        checkpoint_frequency=max(1, count // space.get("updates_per_iteration", 100) // 10),
-        verbose=0 if args.smoke else 1,
-    ).tuner(must_exist=args.resume)
+    own, count = fixed(args), updates(args)
+    results = count // own.get("updates_per_iteration", 100)
+    return tuner(args, "SGIPretrain", own, trials(args), {UPDATES: count}, results)
 
 
 def _record(args: argparse.Namespace) -> None:
@@ -152,15 +132,9 @@ def _record(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the sweep, print its table, draw it, and print one JSON line."""
-    began, args = time.monotonic(), arguments(argv)
-    points = trials(args)
-    if args.dry_run:
-        stop = {UPDATES: updates(args)}
-        print(json.dumps({"fixed": fixed(args), "stop": stop, "trials": points}, indent=1))
-        return 0
-    with _flags.session(args):
-        results = build(args).fit()
-    return conclude(args, results, began, knobs=["encoder", "losses", "seed"], metrics=METRICS)
+    args = arguments(argv)
+    plan = {"fixed": fixed(args), "stop": {UPDATES: updates(args)}, "trials": trials(args)}
+    return run(args, plan, build, knobs=["encoder", "losses", "seed"], metrics=METRICS)
 
 
 if __name__ == "__main__":

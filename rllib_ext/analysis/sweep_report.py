@@ -7,6 +7,7 @@ Only JSON, JSON lines and text are read: no pickle of Tune's is opened.
     sweep_grid.*            what each setting reached, by the setting that was swept
     learning_curves.*       over the sweep's steps
     reward_drift_frontier.*, win_rate_frontier.*
+    cooperation.*           of EmergentComm on the circular game: losses by bias
     interquartile_means.csv, what_went_wrong.csv
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rllib_ext.analysis import cooperation
 from rllib_ext.analysis.csv_files import write_csv
 from rllib_ext.analysis.figures import require_matplotlib, save_figure
 from rllib_ext.analysis.frontier_report import NAME, sweep_frontier
@@ -105,7 +107,14 @@ def _plots(sweep: SweepData, report: Path, x: str | None, grid: Table) -> list[P
             ),
         ),
     ]
+    if any(trial.last("protocol/sender_loss") is not None for trial in sweep.trials):
+        makers.append((cooperation.NAME, cooperation.TITLE, cooperation.READING, lambda: _cooperation(sweep)))
     return [_plot(report, *maker) for maker in makers]
+
+
+def _cooperation(sweep: SweepData) -> Drawing:
+    pairs = cooperation.pairs_of(sweep)
+    return cooperation.cooperation_figure(pairs), cooperation.cooperation_table(pairs)
 
 
 def _plot(report: Path, name: str, title: str, reading: str, make: Callable[[], Drawing]) -> Plot:

@@ -16,20 +16,17 @@ from rllib_ext.runtime.learner_calls import call_learners
 
 LEARNER_TIMEOUT_S = 600.0
 PROTOCOL = "protocol"
-GAMES, STEPS, RETURN = (
-    "games",
-    "env_steps",
-    "return",
-)  # of what a learner's play() says, not about the protocol
+# Of what a learner's play() says, not about the protocol.
+GAMES, STEPS, RETURN = "games", "env_steps", "return"
 
 
 class EmergentComm(PPO):
-    """See the module. Results: ``protocol/...``, what a learner's ``play`` says; ``games_lifetime``; and under RLlib's
-    names the environment steps (turns) and ``episode_return_mean``, of both agents together, in the judged games.
+    """See the module. Results: ``protocol/...``, what a learner's ``play`` says; ``games_lifetime`` and
+    ``num_updates_lifetime``; and under RLlib's names the environment steps (turns) and ``episode_return_mean``, of both
+    agents together, in the judged games.
     """
 
     _last_return: float | None = None
-    _games = 0
 
     @classmethod
     def get_default_config(cls) -> EmergentCommConfig:
@@ -39,12 +36,12 @@ class EmergentComm(PPO):
         if self.config.mode == "ppo":
             super().training_step()
             return
-        found = self.on_learners(_play)[0]
+        found, updates = self.on_learners(_play)[0]
         counted = {name: found.pop(name) for name in (GAMES, STEPS, RETURN)}
         for name, value in found.items():
             self.metrics.log_value((PROTOCOL, name), value, window=1)
-        self._games += int(counted[GAMES])
-        self.metrics.log_value("games_lifetime", self._games, window=1)
+        self.metrics.log_value("num_updates_lifetime", updates, window=1)
+        self.metrics.log_value("games_lifetime", updates * self.config.games, window=1)
         steps = (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME)
         self.metrics.log_value(steps, int(counted[STEPS]), reduce="lifetime_sum")
         self._last_return = counted[RETURN]
@@ -64,5 +61,5 @@ class EmergentComm(PPO):
         )
 
 
-def _play(learner: Any, **_: Any) -> dict[str, float]:
-    return learner.play()
+def _play(learner: Any, **_: Any) -> tuple[dict[str, float], int]:
+    return learner.play(), learner.gradient_steps

@@ -104,5 +104,9 @@ class EmergentCommConfig(KnobOptions, PPOConfig):
             raise BadConfig(
                 f"lola is {self.lola!r}; it is for mode='paper' and SenderReceiver's discrete channel. Set it to 'none'"
             )
+        if self.switch_after is not None and (self.mode == "ppo" or self.env != "SenderReceiver"):
+            raise BadConfig(
+                f"switch_after is {self.switch_after}; it is for mode='paper' and SenderReceiver. Set it to None"
+            )
         if self.mode == "paper" and self.num_learners > 1:
             raise BadConfig(f"num_learners is {self.num_learners}; the paper's mode has one: set 0 or 1")

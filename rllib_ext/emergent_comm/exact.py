@@ -46,6 +46,15 @@ def seen(targets: Tensor, rules: Rules) -> Tensor:
 
 
 @torch.no_grad()
+def protocol_of(sender: nn.Module, rules: Rules) -> Tensor | None:
+    """(T, V): how probable each symbol is for each target of the grid; None for a channel without symbols."""
+    if not isinstance(sender, DiscreteSender):
+        return None
+    found: Tensor = sender(seen(torch.from_numpy(target_grid()).float(), rules)).exp()
+    return found
+
+
+@torch.no_grad()
 def judge(sender: nn.Module, receiver: nn.Module, rules: Rules) -> dict[str, float]:
     """Expected losses on the grid of targets, their sum, and what they are worth as communication.
 

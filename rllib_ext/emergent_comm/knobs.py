@@ -33,6 +33,11 @@ KNOBS = {
         0.0, 1e3,
     ),
     "log_variance": Knob(False, bool, "Continuous sender: its head is a log-variance, not a deviation (appendix) [P]."),
+    "switch_after": Knob(
+        None, int, "Iterations after which the bias is switch_bias, to watch a protocol drift ('paper'; circle). None: "
+        "never. From an unpublished branch of [P]'s authors.", 1, 10**6, optional=True,
+    ),
+    "switch_bias": Knob(0.0, float, "The bias from then on, degrees.", 0.0, 180.0),
     "lola": Knob(
         "none", str, "Who looks ahead through the other's simulated updates (LOLA): 'sender' (DiCE), 'receiver' or "
         "'both'; discrete channel only. An option of a precursor of [P], without reference results.",

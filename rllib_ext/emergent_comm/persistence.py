@@ -8,16 +8,17 @@ from typing import Any
 
 from rllib_ext.runtime.rllib_state import Own, State, Tensors
 
-GENERATOR = "generator"
+GENERATOR, PROTOCOLS = "generator", "protocols"
 
 
 def _read(learner: Any) -> tuple[Tensors, State]:
     state = {"gradient_steps": learner.gradient_steps}
     if not hasattr(learner, "own_state"):  # PPO's
         return {}, {"emergent_comm": state}
-    return {GENERATOR: {"state": learner.generator.get_state()}}, {
-        "emergent_comm": state | learner.own_state()
-    }
+    tensors = {GENERATOR: {"state": learner.generator.get_state()}}
+    if own := learner.own_tensors():
+        tensors[PROTOCOLS] = own
+    return tensors, {"emergent_comm": state | learner.own_state()}
 
 
 def _write(learner: Any, tensors: Tensors, state: State) -> None:
@@ -26,6 +27,7 @@ def _write(learner: Any, tensors: Tensors, state: State) -> None:
     if hasattr(learner, "own_state"):
         learner.generator.set_state(tensors[GENERATOR]["state"])
         learner.load_own_state(own)
+        learner.load_own_tensors(tensors.get(PROTOCOLS, {}))
 
 
 OWN = Own(_read, _write)

@@ -42,6 +42,13 @@ class PlayingLearner(TorchLearner):
     def load_own_state(self, state: dict[str, Any]) -> None:
         """The inverse."""
 
+    def own_tensors(self) -> dict[str, torch.Tensor]:
+        """What of that is tensors; none by default."""
+        return {}
+
+    def load_own_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
+        """The inverse."""
+
     @abstractmethod
     def rate_of(self, agent: str) -> float:
         """Adam's rate for an agent's module."""
