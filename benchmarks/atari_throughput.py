@@ -4,11 +4,12 @@ wrapper and worker; and with random actions at least 85 % of ALE's vector enviro
     raw          ALE's AtariVectorEnv, its own stack of four, random actions drawn beforehand
     ours random  AtariRunner, random actions: what the worker itself costs
     ours         AtariRunner with the encoder S and the noisy C51 head of SGIRainbow, 512 wide
+    ours plain   the same without noise in the head, which RLlib's network has not either
     RLlib        SingleAgentEnvRunner on wrap_atari_for_new_api_stack at 84 x 84, DQN's default network
     RLlib random the same with random actions: what wrapper and worker cost
 
     share_of_raw   ours random over raw, median over turns and games, bootstrap 95 % interval
-    ratio_rllib    ours over RLlib, likewise
+    ratio_rllib    ours over RLlib, likewise; ratio_rllib_plain: ours plain over RLlib
 
 All in this process, one thread each for emulator and network, 32 copies; sides take turns, game by game. CPU seconds of
 the process, with those of the emulator's thread. A turn is invalid where wall over CPU is above 1.2, and is counted.
@@ -21,6 +22,7 @@ from __future__ import annotations
 import cProfile
 import sys
 import time
+from functools import partial
 from typing import Any
 
 from benchmarks._session import quiet_process
@@ -42,8 +44,12 @@ from rllib_ext.sgi.runner import AtariRunner  # noqa: E402
 
 GAMES = ("Pong", "Breakout", "MsPacman")
 TARGET_RATIO, TARGET_SHARE = 4.0, 0.85
-STEPS = {"raw": 120, "ours random": 120, "ours": 80, "RLlib": 20, "RLlib random": 20}  # of every copy, a turn
-COMPARED = (("share_of_raw", "ours random", "raw"), ("ratio_rllib", "ours", "RLlib"))
+STEPS = {"raw": 120, "ours random": 120, "ours": 80, "ours plain": 80, "RLlib": 20, "RLlib random": 20}  # of every copy, a turn
+COMPARED = (
+    ("share_of_raw", "ours random", "raw"),
+    ("ratio_rllib", "ours", "RLlib"),
+    ("ratio_rllib_plain", "ours plain", "RLlib"),
+)
 
 
 class Raw:
@@ -72,9 +78,9 @@ class Raw:
 class Ours:
     """The worker as SGIRainbow drives it."""
 
-    def __init__(self, game: str, copies: int) -> None:
+    def __init__(self, game: str, copies: int, noisy: bool = True) -> None:
         config = SGIRainbowConfig().environment(f"Atari100k/{game}", env_config={"num_threads": 1})
-        config.env_runners(num_envs_per_env_runner=copies).training(encoder="S", hidden=512)
+        config.env_runners(num_envs_per_env_runner=copies).training(encoder="S", hidden=512, noisy=noisy)
         self._runner = AtariRunner(config=config.debugging(seed=0), worker_index=0, num_workers=0)
 
     def play(self, steps: int, policy: bool) -> int:
@@ -102,7 +108,7 @@ def turn(side: Any, steps: int, policy: bool) -> dict[str, Any]:
 def measure(games: tuple[str, ...], copies: int, turns: int, steps: dict[str, int]) -> list[dict[str, Any]]:
     rows = []
     for game in games:
-        makers = {"raw": Raw, "ours": Ours, "RLlib": StockRunner}
+        makers = {"raw": Raw, "ours": Ours, "ours plain": partial(Ours, noisy=False), "RLlib": StockRunner}
         made = {name: make(game, copies) for name, make in makers.items()}
         sides = [(name, made[name.removesuffix(" random")], not name.endswith("random")) for name in steps]
         try:

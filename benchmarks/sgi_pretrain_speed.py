@@ -14,7 +14,7 @@ values (2, ln 51, ln 4).
 
 CPU seconds of this process; a turn is invalid where wall over CPU is above 1.2, and is counted.
 
-    python -m benchmarks.sgi_pretrain_speed [--quick] [--pairs 7] [--encoder S] [--batch 32]
+    python -m benchmarks.sgi_pretrain_speed [--quick] [--pairs 7] [--encoder S] [--batch 32] [--profile]
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from benchmarks._results import Results, arguments, note  # noqa: E402
 from benchmarks._statistics import bootstrap_interval, median  # noqa: E402
 
 TARGET = 5.0
+PROFILED = 4  # updates
 ROWS, ACTIONS, HORIZON = 4000, 4, 5
 SIDES = ("ours", "ours bfloat16", "official")
 
@@ -127,10 +128,33 @@ def measure(
     return turns, first
 
 
+def profiled(options: Any) -> str:
+    """The operations that an update of ours spends its time in, by type of number."""
+    torch.set_num_threads(1)
+    found = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "frames"
+        data(folder)
+        for precision in ("float32", "bfloat16"):
+            step = ours(folder, options.encoder, options.batch, precision)
+            step()
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+                for _ in range(PROFILED):
+                    step()
+            table = profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=16)
+            found.append(f"{precision}, {PROFILED} updates\n{table}")
+    return "\n".join(found)
+
+
 def main() -> int:
     warnings.simplefilter("ignore")
-    options = arguments(__doc__, pairs=7, encoder="S", batch=32).parse_args()
+    parser = arguments(__doc__, pairs=7, encoder="S", batch=32)
+    parser.add_argument("--profile", action="store_true", help="write where an update's time goes, and stop")
+    options = parser.parse_args()
     results = Results("sgi_pretrain_speed", options)
+    if options.profile:
+        results.text(profiled(options))
+        return 0
     turns, first = measure(options, 2 if options.quick else options.pairs, 2 if options.quick else 8)
     rates = {name: [row["rate"] for row in turns if row["side"] == name] for name in SIDES}
     found: dict[str, Any] = {}
