@@ -50,8 +50,10 @@ class Piece:
     cells as JSON lines and prints a JSON line for each.
     """
 
-    def __init__(self, store: Store, module: str, jobs: int, minutes: float) -> None:
-        self.store, self.module, self.jobs = store, module, jobs
+    def __init__(
+        self, store: Store, module: str, jobs: int, minutes: float, cells: int = CELLS_A_PROCESS
+    ) -> None:
+        self.store, self.module, self.jobs, self.cells = store, module, jobs, cells
         self.deadline = time.monotonic() + 60 * minutes
         self.failed: list[str] = []
 
@@ -63,7 +65,7 @@ class Piece:
         """Whether all cells are there afterwards."""
         missing = [cell for cell in cells if not self.store.has(cell)]
         note(f"{len(missing)} runs to do")
-        batches = [missing[i : i + CELLS_A_PROCESS] for i in range(0, len(missing), CELLS_A_PROCESS)]
+        batches = [missing[i : i + self.cells] for i in range(0, len(missing), self.cells)]
         threads = [threading.Thread(target=self._work, args=(batches,)) for _ in range(self.jobs)]
         for thread in threads:
             thread.start()

@@ -44,7 +44,8 @@ from rllib_ext.sgi.runner import AtariRunner  # noqa: E402
 
 GAMES = ("Pong", "Breakout", "MsPacman")
 TARGET_RATIO, TARGET_SHARE = 4.0, 0.85
-STEPS = {"raw": 120, "ours random": 120, "ours": 80, "ours plain": 80, "RLlib": 20, "RLlib random": 20}  # of every copy, a turn
+# Of every copy, a turn.
+STEPS = {"raw": 120, "ours random": 120, "ours": 80, "ours plain": 80, "RLlib": 20, "RLlib random": 20}
 COMPARED = (
     ("share_of_raw", "ours random", "raw"),
     ("ratio_rllib", "ours", "RLlib"),
