@@ -100,7 +100,7 @@ def place(
 def until_placed(
     draw: Callable[[Rows], tuple[tuple[Shorts, ...], Flags]], num: int, room: Room
 ) -> tuple[Shorts, ...]:
-    """Layouts of ``num`` scenes: what ``draw`` gives for some of them, and whether it does, drawn again where it does not.
+    """Layouts of ``num`` scenes. ``draw`` gives one for each scene it is asked for, and whether it does: else, again.
 
     Raises BadEnv after `ROUNDS`.
     """
