@@ -26,6 +26,7 @@ from envs.sqoop.sampling import LEAST_ACCEPTED, Flags, Room, Rows, Shorts, until
 
 TRIES, FAILURES, FILLINGS = 10, 10, 4
 PROBES = 1024
+AT_LEAST = 4096  # scenes tried together: most are thrown away, and a stubborn few take as long as all
 
 
 def check_room(room: Room, boxes: Shorts, rotate: bool) -> None:
@@ -69,7 +70,7 @@ def place(
         along = np.where(smaller_N[tried_T], attempt.along, mirrored)
         return (attempt.sizes, along, attempt.across), fits_T
 
-    sizes_KN, along_KN, across_KN = until_placed(draw, len(positive_N), room)
+    sizes_KN, along_KN, across_KN = until_placed(draw, len(positive_N), room, AT_LEAST)
     return sizes_KN, along_KN, across_KN
 
 
