@@ -201,7 +201,7 @@ def test_c3_generator_07_pairs_that_are_none_are_refused() -> None:
         generator.pairs(5, 0).of("unseen_val")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     num_glyphs=st.integers(3, 12),
     image_size=st.integers(4, 40),

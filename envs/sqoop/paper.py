@@ -25,8 +25,11 @@ from envs.errors import BadEnv
 from envs.sqoop.sampling import LEAST_ACCEPTED, Flags, Room, Rows, Shorts, until_placed
 
 TRIES, FAILURES, FILLINGS = 10, 10, 4
-PROBES = 1024
-AT_LEAST = 4096  # scenes tried together: most are thrown away, and a stubborn few take as long as all
+PROBES = 512
+TRIED, MOST = (
+    16,
+    4096,
+)  # times each scene is tried together: most are thrown away, and a stubborn few take as long as all
 
 
 def check_room(room: Room, boxes: Shorts, rotate: bool) -> None:
@@ -63,6 +66,8 @@ def place(
 ) -> tuple[Shorts, Shorts, Shorts]:
     """Sizes (rows of ``boxes``), centres along the relation's axis and across it, [K, N] each."""
 
+    num = len(positive_N)
+
     def draw(tried_T: Rows) -> tuple[tuple[Shorts, ...], Flags]:
         attempt = _Attempt(rng, room, boxes, rotate, positive_N[tried_T])
         fits_T = attempt.run()
@@ -70,7 +75,7 @@ def place(
         along = np.where(smaller_N[tried_T], attempt.along, mirrored)
         return (attempt.sizes, along, attempt.across), fits_T
 
-    sizes_KN, along_KN, across_KN = until_placed(draw, len(positive_N), room, AT_LEAST)
+    sizes_KN, along_KN, across_KN = until_placed(draw, num, room, min(MOST, TRIED * num))
     return sizes_KN, along_KN, across_KN
 
 
