@@ -19,10 +19,15 @@ class MapClassifier(nn.Module):
         super().__init__()
         self.coordinates = coordinates
         self.project = nn.Sequential(
-            nn.Conv2d(channels + 2 * coordinates, projection, 1), nn.BatchNorm2d(projection), nn.ReLU(inplace=True)
+            nn.Conv2d(channels + 2 * coordinates, projection, 1),
+            nn.BatchNorm2d(projection),
+            nn.ReLU(inplace=True),
         )
         self.answer = nn.Sequential(
-            nn.Linear(projection, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, ANSWERS)
+            nn.Linear(projection, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, ANSWERS),
         )
 
     def forward(self, maps_BCHW: Tensor) -> Tensor:

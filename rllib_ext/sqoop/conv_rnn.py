@@ -1,7 +1,7 @@
 """Conv+LSTM: the whole map and the question's last state, flattened side by side into one hidden layer.
 
-Nothing in it says that the question is about places; at 64 x 64 pixels nearly all of its weights, 16.9 million, are in that
-one layer. The released scripts train it with a GRU (``cell="gru"``), whatever its name says.
+Nothing in it says that the question is about places; at 64 x 64 pixels nearly all of its weights, 16.9 million, are in
+that one layer. The released scripts train it with a GRU (``cell="gru"``), whatever its name says.
 
 Source: Bahdanau et al. 2019 (arXiv 1811.12889) and its released code.
 """

@@ -1,10 +1,10 @@
 """The models of SQOOP by name: what a configuration chooses from, and the one function that builds it.
 
-    nmn            layout tree, chain, chain_shortcut (modules residual or find), or stochastic; alpha hard or learned
-    film, mac      generic models with attention to words, channels or places
-    relnet         pairs of places; relation_activation="linear" is the released form, which looks at none
-    conv_rnn       one hidden layer on everything
-    question_only  blind: the negative control
+nmn            layout tree, chain, chain_shortcut (modules residual or find), or stochastic; alpha hard or learned
+film, mac      generic models with attention to words, channels or places
+relnet         pairs of places; relation_activation="linear" is the released form, which looks at none
+conv_rnn       one hidden layer on everything
+question_only  blind: the negative control
 """
 
 from __future__ import annotations
@@ -64,13 +64,17 @@ def build_encoder(config: Mapping[str, Any]) -> AnswerEncoder:
             raise unknown_name("setting of an encoder", name, [*ENCODER_KNOBS, *SHAPES])
     for name in SHAPES:
         if name not in config:
-            raise BadConfig(f"{name} is not set: an encoder needs the shapes of its data, {' and '.join(SHAPES)}")
+            raise BadConfig(
+                f"{name} is not set: an encoder needs the shapes of its data, {' and '.join(SHAPES)}"
+            )
     chosen = {name: knob.check(name, config.get(name, knob.default)) for name, knob in ENCODER_KNOBS.items()}
     build = _BUILDERS[chosen["encoder"]]
     return build(chosen, TABLE[chosen["size"]], tuple(config["image_shape"]), int(config["vocabulary"]))
 
 
-def _stem(size: Size, image_shape: Sequence[int], *, out: int | None = None, coordinates: bool = False) -> ConvStem:
+def _stem(
+    size: Size, image_shape: Sequence[int], *, out: int | None = None, coordinates: bool = False
+) -> ConvStem:
     return ConvStem(
         image_shape, layers=size.layers, pools=size.pools, channels=size.channels, channels_out=out or size.channels,
         coordinates=coordinates,
@@ -95,7 +99,9 @@ def _nmn(chosen: Mapping[str, Any], size: Size, image_shape: Sequence[int], voca
     return LayoutNetwork(stem, classifier, layout=chosen["layout"], **settings)
 
 
-def _film(chosen: Mapping[str, Any], size: Size, image_shape: Sequence[int], vocabulary: int) -> AnswerEncoder:
+def _film(
+    chosen: Mapping[str, Any], size: Size, image_shape: Sequence[int], vocabulary: int
+) -> AnswerEncoder:
     stem = _stem(size, image_shape, coordinates=True)
     classifier = MapClassifier(size.channels, size.projection, size.classifier, coordinates=True)
     language = QuestionEncoder(vocabulary, size.film_words, size.film_recurrent, "gru", both_ways=False)

@@ -5,8 +5,8 @@
 BN without weights of its own; gamma = 1 + what is predicted. Coordinates at the stem's input, in every block and before
 the classifier.
 
-Source: Perez et al. 2018 (arXiv 1709.07871), as trained by Bahdanau et al. 2019 (arXiv 1811.12889): a GRU of 1024 where the
-original has 4096.
+Source: Perez et al. 2018 (arXiv 1709.07871), as trained by Bahdanau et al. 2019 (arXiv 1811.12889): a GRU of 1024 where
+the original has 4096.
 """
 
 from __future__ import annotations
@@ -38,7 +38,13 @@ class Film(AnswerEncoder):
     """The question's last state makes every block's gamma and beta."""
 
     def __init__(
-        self, stem: ConvStem, classifier: MapClassifier, language: QuestionEncoder, *, channels: int, blocks: int
+        self,
+        stem: ConvStem,
+        classifier: MapClassifier,
+        language: QuestionEncoder,
+        *,
+        channels: int,
+        blocks: int,
     ) -> None:
         super().__init__()
         self.stem, self.classifier, self.language = stem, classifier, language

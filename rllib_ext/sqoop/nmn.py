@@ -33,7 +33,14 @@ class ModuleNetwork(AnswerEncoder):
     """What networks of modules share: a stem, words that write modules, a classifier."""
 
     def __init__(
-        self, stem: ConvStem, classifier: MapClassifier, *, channels: int, vocabulary: int, module: str, alpha: str
+        self,
+        stem: ConvStem,
+        classifier: MapClassifier,
+        *,
+        channels: int,
+        vocabulary: int,
+        module: str,
+        alpha: str,
     ) -> None:
         super().__init__()
         self.stem, self.classifier = stem, classifier

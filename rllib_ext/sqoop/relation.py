@@ -7,7 +7,8 @@ With ``activation="relu"`` g is what Santoro et al. 2017 (arXiv 1706.01427) desc
 map of (mean of o, q), so no pair is ever looked at; its failure says nothing on relation networks. Here it is computed as
 what it is, in one pass of the mean.
 
-The first layer on [o_i; o_j; q] is three products that are added, A o_i + B o_j + C q: equal, at a thousandth of the cost.
+The first layer on [o_i; o_j; q] is three products that are added, A o_i + B o_j + C q: equal, at a thousandth of the
+cost.
 
 Shapes: B batch, L places, D features.
 """
@@ -29,7 +30,14 @@ class RelationNetwork(AnswerEncoder):
     """activation: of g. width: of its layers, hidden: of f's."""
 
     def __init__(
-        self, stem: ConvStem, language: QuestionEncoder, *, channels: int, width: int, hidden: int, activation: str
+        self,
+        stem: ConvStem,
+        language: QuestionEncoder,
+        *,
+        channels: int,
+        width: int,
+        hidden: int,
+        activation: str,
     ) -> None:
         super().__init__()
         self.stem, self.language, self.activation = stem, language, activation

@@ -39,7 +39,7 @@ class Size:
 
 TABLE: dict[str, Size] = {
     "mini": Size(
-        layers=4, pools=(0, 2), channels=16, projection=64, classifier=128, hidden=256, words=32, recurrent=32,
+        layers=4, pools=(0, 2), channels=16, projection=256, classifier=512, hidden=256, words=32, recurrent=32,
         film_words=32, film_recurrent=128, mac_words=64, mac_width=64, mac_steps=6, relation_layers=4,
         relation_pools=(0, 2), relation_width=64,
     ),
