@@ -30,7 +30,7 @@ STRUCTURE = "structure"
 
 
 class SqoopLearner(TorchLearner):
-    """TorchLearner on a SupervisedSqoop. ``update`` takes any batch and makes ``num_epochs`` updates on scenes it draws."""
+    """TorchLearner on a SupervisedSqoop. ``update`` takes any batch and makes ``num_epochs`` updates on its scenes."""
 
     def build(self) -> None:
         super().build()
