@@ -73,6 +73,9 @@ GAMES: dict[str, str] = {  # for several agents: PettingZoo environments
     "Negotiation": "envs.games:Negotiation",
 }
 
+# Gymnasium environments that are neither text nor Atari. A table of its own: an algorithm may have the same name.
+GYMNASIUM: dict[str, str] = {"SQOOP": "envs.sqoop:SqoopEnv"}
+
 ATARI = "Atari100k/"  # and a game of `envs.atari_games`: environments on ALE, single or many copies at once
 
 
@@ -112,6 +115,11 @@ def environment(name: str) -> type:
     return _load(_target("environment", name, ENVIRONMENTS))
 
 
+def gymnasium_environment(name: str) -> type:
+    """The Gymnasium environment class of a public name of `GYMNASIUM`."""
+    return _load(_target("environment", name, GYMNASIUM))
+
+
 def game(name: str) -> type:
     """The PettingZoo environment class of a game's public name."""
     return _load(_target("game", name, GAMES))
@@ -148,7 +156,10 @@ def create_environment(name: str, env_config: Mapping[str, Any]) -> Any:
 
     Raises `BadConfig` with the nearest right key where the environment takes no such argument.
     """
-    cls = game(name) if name in GAMES else environment(name)
+    if name in GYMNASIUM:
+        cls = gymnasium_environment(name)
+    else:
+        cls = game(name) if name in GAMES else environment(name)
     parameters = inspect.signature(cls).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         _check_keys(name, env_config, parameters)
@@ -167,7 +178,7 @@ def register() -> None:
 
     for name in (*ALGORITHMS, *STAGES, *TRAINABLES):
         register_trainable(name, resolve(name))
-    for name, target in ENVIRONMENTS.items():
+    for name, target in (*ENVIRONMENTS.items(), *GYMNASIUM.items()):
         register_env(name, functools.partial(create_environment, name))
         if gymnasium_id(name) not in gymnasium.registry:
             gymnasium.register(id=gymnasium_id(name), entry_point=target)

@@ -40,4 +40,5 @@ def _spread_evenly(rng: np.random.Generator, kinds: int, num: int) -> Ints:
     """``num`` of 0 .. kinds - 1, each equally often, what is over by lot."""
     whole, over = divmod(num, kinds)
     extra = rng.permutation(kinds)[:over] if over else np.empty(0, np.int64)
-    return np.concatenate([np.repeat(np.arange(kinds), whole), extra]).astype(np.int64)
+    kind: Ints = np.concatenate([np.repeat(np.arange(kinds), whole), extra]).astype(np.int64)
+    return kind

@@ -3,7 +3,7 @@
 What the released generator does, and what is kept of it here:
 
     sizes       each object's point size is uniform, and drawn anew whenever its scene is
-    rotation    an angle of 0 .. 359 degrees makes the box larger, r = ceil(size (|sin| + |cos|)); nothing is drawn rotated
+    rotation    an angle of 0 .. 359 degrees makes the box larger, r = ceil(size (|sin| + |cos|)); letters stay upright
     centre      uniform over r // 2 + 1 .. image - r // 2 - 2
     apart       refused if on one axis two centres are closer than ``min_sep``, or on both axes closer than
                 (r1 + r2) // 2 + 1; ten tries an object, then it has failed
@@ -12,7 +12,7 @@ What the released generator does, and what is kept of it here:
     others      ten failures, and the filling begins anew beside the same X and Y
 
 The scenes are independent, so they are drawn side by side. What differs: a filling is begun `FILLINGS` times, then the
-whole scene is drawn anew, and after `envs.sqoop.sampling.ROUNDS` rounds a BadEnv says so (the original can go on for ever).
+whole scene is drawn anew, and after `envs.sqoop.sampling.ROUNDS` rounds a BadEnv says so (the original may never end).
 Because positives and negatives are kept under different conditions, their layouts differ a little even without the
 letters: that leak is part of the original, and `envs.sqoop.sampling` does not have it.
 """
@@ -26,6 +26,7 @@ from envs.sqoop.sampling import LEAST_ACCEPTED, Flags, Room, Rows, Shorts, until
 
 TRIES, FAILURES, FILLINGS = 10, 10, 4
 PROBES = 1024
+AT_LEAST = 4096  # scenes tried together: most are thrown away, and a stubborn few take as long as all
 
 
 def check_room(room: Room, boxes: Shorts, rotate: bool) -> None:
@@ -69,7 +70,7 @@ def place(
         along = np.where(smaller_N[tried_T], attempt.along, mirrored)
         return (attempt.sizes, along, attempt.across), fits_T
 
-    sizes_KN, along_KN, across_KN = until_placed(draw, len(positive_N), room)
+    sizes_KN, along_KN, across_KN = until_placed(draw, len(positive_N), room, AT_LEAST)
     return sizes_KN, along_KN, across_KN
 
 

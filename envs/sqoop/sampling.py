@@ -98,16 +98,16 @@ def place(
 
 
 def until_placed(
-    draw: Callable[[Rows], tuple[tuple[Shorts, ...], Flags]], num: int, room: Room
+    draw: Callable[[Rows], tuple[tuple[Shorts, ...], Flags]], num: int, room: Room, at_least: int = AT_LEAST
 ) -> tuple[Shorts, ...]:
-    """Layouts of ``num`` scenes: what ``draw`` gives for some of them, and whether it does, drawn again where it does not.
+    """Layouts of ``num`` scenes. ``draw`` gives one for each scene it is asked for, and whether it does: else, again.
 
     Raises BadEnv after `ROUNDS`.
     """
     placed: tuple[Shorts, ...] = ()
     open_P = np.arange(num)
     for _ in range(ROUNDS):
-        times = -(-AT_LEAST // len(open_P)) if len(open_P) < AT_LEAST else 1
+        times = -(-at_least // len(open_P)) if len(open_P) < at_least else 1
         tried_T = np.tile(open_P, times)
         drawn, fits_T = draw(tried_T)
         if not placed:
