@@ -7,6 +7,7 @@ Only JSON, JSON lines and text are read: no pickle of Tune's is opened.
     sweep_grid.*            what each setting reached, by the setting that was swept
     learning_curves.*       over the sweep's steps
     reward_drift_frontier.*, win_rate_frontier.*
+    accuracy_by_variety.*, layout_over_time.*              of SQOOP
     interquartile_means.csv, what_went_wrong.csv
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rllib_ext.analysis import sqoop_plots
 from rllib_ext.analysis.csv_files import write_csv
 from rllib_ext.analysis.figures import require_matplotlib, save_figure
 from rllib_ext.analysis.frontier_report import NAME, sweep_frontier
@@ -105,7 +107,26 @@ def _plots(sweep: SweepData, report: Path, x: str | None, grid: Table) -> list[P
             ),
         ),
     ]
+    if sqoop_plots.is_sqoop(sweep):
+        makers = [*_of_sqoop(sweep), *makers[:2]]
     return [_plot(report, *maker) for maker in makers]
+
+
+def _of_sqoop(sweep: SweepData) -> list[tuple[str, str, str, Callable[[], Drawing]]]:
+    rows, curves = sqoop_plots.sweep_rows(sweep), sqoop_plots.sweep_curves(sweep)
+    variety = (
+        sqoop_plots.VARIETY,
+        "Accuracy by #rhs/lhs",
+        "High on both sides is systematic; high on the right and near half on the left has learnt the pairs by heart.",
+        lambda: (sqoop_plots.accuracy_by_variety(rows), sqoop_plots.variety_table(rows)),
+    )
+    layout = (
+        sqoop_plots.LAYOUT,
+        "p(tree) over the updates",
+        "A line that stays where it began: the data did not tell tree from chain.",
+        lambda: (sqoop_plots.layout_over_time(curves), sqoop_plots.layout_table(curves)),
+    )
+    return [variety, *([layout] if curves else [])]
 
 
 def _plot(report: Path, name: str, title: str, reading: str, make: Callable[[], Drawing]) -> Plot:
