@@ -19,12 +19,12 @@ from rllib_ext.sqoop.supervised_module import SupervisedSqoop
 DEFAULTS = {name: knob.default for name, knob in ENCODER_KNOBS.items()}
 
 
-def policy(env: SqoopEnv, **settings) -> SqoopRLModule:
+def policy(env: SqoopEnv, inference_only: bool = False, **settings) -> SqoopRLModule:
     return SqoopRLModule(
         observation_space=env.observation_space,
         action_space=env.action_space,
         model_config={"module": "find", **settings},
-        inference_only=settings.pop("inference_only", False),
+        inference_only=inference_only,
     )
 
 
@@ -39,7 +39,9 @@ def supervised(env: SqoopEnv, **settings) -> SupervisedSqoop:
 def seen(env: SqoopEnv, num: int) -> dict:
     observed = [env.reset(seed=0 if i == 0 else None)[0] for i in range(num)]
     return {
-        Columns.OBS: {name: torch.from_numpy(np.stack([one[name] for one in observed])) for name in observed[0]}
+        Columns.OBS: {
+            name: torch.from_numpy(np.stack([one[name] for one in observed])) for name in observed[0]
+        }
     }
 
 
@@ -90,15 +92,20 @@ def test_a_worker_has_no_critic_and_takes_the_learners_state() -> None:
     assert not hasattr(worker, "critic")
     worker.set_state(learner.get_state(inference_only=True))
     batch = seen(env, 4)
-    assert torch.equal(
-        *(m.forward_exploration(batch)[Columns.ACTION_DIST_INPUTS] for m in (learner, worker))
-    )
+    assert torch.equal(*(m.forward_exploration(batch)[Columns.ACTION_DIST_INPUTS] for m in (learner, worker)))
 
 
 def test_the_state_of_another_model_is_refused() -> None:
     env = SqoopEnv()
     with pytest.raises(BadConfig, match="another model"):
         policy(env).set_state(supervised(env, encoder="film").get_state())
+
+
+def test_settings_that_ppo_adds_for_its_own_models_are_left_aside_and_others_are_not() -> None:
+    env = SqoopEnv()
+    policy(env, vf_share_layers=False)
+    with pytest.raises(BadConfig, match="layout"):
+        policy(env, layuot="tree")
 
 
 def test_flat_observations_are_for_other_modules() -> None:

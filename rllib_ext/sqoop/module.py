@@ -17,6 +17,7 @@ acted, most at the beginning; PPO's ratio has that in it. The first updates of a
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from gymnasium.spaces import Dict
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.distribution.torch.torch_distribution import TorchCategorical
 from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, ValueFunctionAPI
+from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
@@ -32,13 +34,15 @@ from rllib_ext.sqoop.encoders import build_encoder
 
 CRITIC = "critic"
 CRITIC_WIDTH = 16
+RLLIBS = frozenset(field.name for field in fields(DefaultModelConfig))  # PPO adds some to every model_config
 
 
 class SqoopRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
     """``model_config``: settings of `build_encoder`, without the shapes."""
 
     def setup(self) -> None:
-        self.encoder = build_encoder({**(self.model_config or {}), **_shapes(self.observation_space)})
+        own = {name: value for name, value in (self.model_config or {}).items() if name not in RLLIBS}
+        self.encoder = build_encoder({**own, **_shapes(self.observation_space)})
         self.critic = nn.Sequential(nn.Linear(2, CRITIC_WIDTH), nn.Tanh(), nn.Linear(CRITIC_WIDTH, 1))
         self.action_dist_cls = TorchCategorical
 
@@ -50,7 +54,9 @@ class SqoopRLModule(TorchRLModule, InferenceOnlyAPI, ValueFunctionAPI):
 
         Raises BadConfig for the state of another model, of which RLlib would take what happens to fit.
         """
-        own, given = ({name for name in names if name.startswith("encoder.")} for names in (self.state_dict(), state))
+        own, given = (
+            {name for name in names if name.startswith("encoder.")} for names in (self.state_dict(), state)
+        )
         if own != given:
             some = sorted(own ^ given)
             raise BadConfig(
