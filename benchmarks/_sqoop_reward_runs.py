@@ -51,7 +51,9 @@ def questions(generator: SqoopGenerator, pairs: np.ndarray, num: int, rng: np.ra
     return generator.scenes_of(pairs[pair], relation, rng.integers(0, 2, num).astype(bool), rng, pair)
 
 
-def loss_of(kind: str, logits_B2: torch.Tensor, answer_B: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
+def loss_of(
+    kind: str, logits_B2: torch.Tensor, answer_B: torch.Tensor, draw: torch.Generator
+) -> torch.Tensor:
     """The mean loss of a batch. With rewards, the answers tell no more than whether the drawn one is right."""
     if kind == "label":
         return F.cross_entropy(logits_B2, answer_B)

@@ -54,7 +54,13 @@ class Drawn:
             self.calls += 1
             drawn += len(self.generator.sample(self.pairs, self.batch, self.calls))
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        return {"scenes": drawn, "cpu_s": cpu, "wall_s": wall, "rate": drawn / cpu, "valid": wall <= BUSY_LIMIT * cpu}
+        return {
+            "scenes": drawn,
+            "cpu_s": cpu,
+            "wall_s": wall,
+            "rate": drawn / cpu,
+            "valid": wall <= BUSY_LIMIT * cpu,
+        }
 
     def check(self) -> None:
         """What is measured is right: every answer is the geometry."""

@@ -1,7 +1,7 @@
 """Question: how many times the samples does a reward cost where a label could be had? (no claim is made; SQOOP, mini)
 
 The same NMN-Tree on the same questions learns from labels (cross-entropy) or from rewards of answers that it draws
-(REINFORCE, `benchmarks._sqoop_reward_runs`), at the batch and rate at which rewards work at all: with two answers a reward
+(REINFORCE, `benchmarks._sqoop_reward_runs`), at the batch and rate at which rewards work at all. Of two answers a reward
 tells the label, only more noisily, so the solution is the same and the price is samples.
 
     samples_to      samples until the accuracy on seen pairs in fresh scenes first reaches .75, .85, .9; null: not reached

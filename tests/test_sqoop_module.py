@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module import RLModuleSpec
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 import rllib_ext
 from envs.sqoop import SqoopEnv
@@ -126,6 +128,31 @@ def ppo(size: int, **settings) -> PPOConfig:
                   num_epochs=4, entropy_coeff=0.01, vf_loss_coeff=0.1)
         .debugging(seed=0, log_level="ERROR")
     )  # fmt: skip
+
+
+def test_stock_ppo_samples_learns_and_acts_on_what_it_learnt() -> None:
+    """RLlib's own runner and PPO learner, in this process: a batch of questions, an update, the new weights."""
+    config = ppo(256)
+    runner = SingleAgentEnvRunner(config=config)
+    learner = config.build_learner(env=SqoopEnv())
+    runner.set_state({COMPONENT_RL_MODULE: learner.get_state(inference_only=True)[COMPONENT_RL_MODULE]})
+    episodes = runner.sample(num_timesteps=1024)
+    rewards = np.concatenate([episode.get_rewards() for episode in episodes])
+    assert len(rewards) >= 1024 and abs(rewards.mean() - 0.5) < 0.08
+    module = learner.module[DEFAULT_MODULE_ID].unwrapped()
+    before = {name: kept.clone() for name, kept in module.state_dict().items()}
+    found = learner.update(
+        episodes=episodes, timesteps={"num_env_steps_sampled_lifetime": 0}, num_epochs=1, minibatch_size=256
+    )[DEFAULT_MODULE_ID]
+    assert np.isfinite([float(found[name].peek()) for name in ("total_loss", "mean_kl_loss", "entropy")]).all()
+    moved = {name.split(".")[0] for name, kept in module.state_dict().items() if not torch.equal(kept, before[name])}
+    assert moved == {"encoder", "critic"}
+    runner.set_state({COMPONENT_RL_MODULE: learner.get_state(inference_only=True)[COMPONENT_RL_MODULE]})
+    batch = seen(SqoopEnv(), 4)
+    assert torch.equal(
+        *(m.forward_inference(batch)[Columns.ACTION_DIST_INPUTS] for m in (runner.module.unwrapped(), module))
+    )
+    runner.stop()
 
 
 @pytest.mark.slow

@@ -36,14 +36,23 @@ def mistakes(scenes: Scenes, logits: Any, count: int) -> np.ndarray:
     return wrong[np.argsort(-margin, kind="stable")][:count]
 
 
-def failure_examples(scenes: Scenes, logits: Any, words: Sequence[str], *, count: int = 10, name: str = "") -> Figure:
+def failure_examples(
+    scenes: Scenes, logits: Any, words: Sequence[str], *, count: int = 10, name: str = ""
+) -> Figure:
     """Up to ``count`` mistakes; words: of the tokens, `SqoopGenerator.words`; name: of the model, for the heading."""
     rows = mistakes(scenes, logits, count)
     answered = np.asarray(logits).argmax(axis=1)
     right = float((answered == scenes.answer).mean())
     lines = max(1, -(-len(rows) // COLUMNS))
     figure, axes = look.new_figure(
-        0.5 + COLUMNS * CELL, 1.2 + lines * (CELL + 0.3), lines, COLUMNS, left=0.25, right=0.25, bottom=0.3, top=0.95
+        0.5 + COLUMNS * CELL,
+        1.2 + lines * (CELL + 0.3),
+        lines,
+        COLUMNS,
+        left=0.25,
+        right=0.25,
+        bottom=0.3,
+        top=0.95,
     )
     of = f" of {name}" if name else ""
     look.heading(
@@ -78,4 +87,6 @@ def _frame(ax: Any, scenes: Scenes, row: int) -> None:
         if size <= 0 or (centre < 0).any():
             continue
         corner = centre - size // 2 - 1
-        ax.add_patch(Rectangle(tuple(corner), size + 1, size + 1, fill=False, edgecolor=colour, linestyle=line))
+        ax.add_patch(
+            Rectangle(tuple(corner), size + 1, size + 1, fill=False, edgecolor=colour, linestyle=line)
+        )
