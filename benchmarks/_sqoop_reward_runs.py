@@ -3,8 +3,8 @@
 python -m benchmarks._sqoop_reward_runs < cells.jsonl
 
 Both losses see the same questions in the same order: a batch of independent ones, of `SqoopEnv`'s distribution. With
-labels, the loss is the cross-entropy. With rewards, the model's two logits are a policy, an answer is drawn, the reward is
-1 where it is right, and the loss is REINFORCE's with the batch's mean reward as its baseline and a little entropy:
+labels, the loss is the cross-entropy. With rewards, the model's two logits are a policy, an answer is drawn, the reward
+is 1 where it is right, and the loss is REINFORCE's with the batch's mean reward as its baseline and a little entropy:
 
     -(r - mean r) log pi(a | scene) - .01 H(pi)
 """

@@ -144,8 +144,14 @@ def test_stock_ppo_samples_learns_and_acts_on_what_it_learnt() -> None:
     found = learner.update(
         episodes=episodes, timesteps={"num_env_steps_sampled_lifetime": 0}, num_epochs=1, minibatch_size=256
     )[DEFAULT_MODULE_ID]
-    assert np.isfinite([float(found[name].peek()) for name in ("total_loss", "mean_kl_loss", "entropy")]).all()
-    moved = {name.split(".")[0] for name, kept in module.state_dict().items() if not torch.equal(kept, before[name])}
+    assert np.isfinite(
+        [float(found[name].peek()) for name in ("total_loss", "mean_kl_loss", "entropy")]
+    ).all()
+    moved = {
+        name.split(".")[0]
+        for name, kept in module.state_dict().items()
+        if not torch.equal(kept, before[name])
+    }
     assert moved == {"encoder", "critic"}
     runner.set_state({COMPONENT_RL_MODULE: learner.get_state(inference_only=True)[COMPONENT_RL_MODULE]})
     batch = seen(SqoopEnv(), 4)
