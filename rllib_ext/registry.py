@@ -25,16 +25,19 @@ ALGORITHMS: dict[str, str] = {
     "SGIPretrain": "rllib_ext.sgi.pretraining:SGIPretrain",
     "SGIRainbow": "rllib_ext.sgi.rainbow:SGIRainbow",
     "EmergentComm": "rllib_ext.emergent_comm:EmergentComm",
+    "SQOOP": "rllib_ext.sqoop:SQOOP",
 }
 
 # Those of them that train no language model, by what they train on: Gymnasium environments, PettingZoo ones of `GAMES`
-# (together, or with interests of their own), Atari, and recorded frames of Atari. Their runs are in `rllib_ext.cli`.
+# (together, or with interests of their own), Atari, recorded frames of Atari, and scenes drawn with their answers.
+# Their runs are in `rllib_ext.cli`.
 KINDS: dict[str, frozenset[str]] = {
     "gymnasium": frozenset({"ElasticResetPPO"}),
     "multi-agent": frozenset({"ContrastiveComm"}),
     "competing": frozenset({"EmergentComm"}),
     "atari": frozenset({"SGIRainbow"}),
     "frames": frozenset({"SGIPretrain"}),
+    "scenes": frozenset({"SQOOP"}),
 }
 NO_LANGUAGE_MODEL: frozenset[str] = frozenset().union(*KINDS.values())
 
@@ -69,6 +72,9 @@ GAMES: dict[str, str] = {  # for several agents: PettingZoo environments
     "SenderReceiver": "envs.games:SenderReceiver",
     "Negotiation": "envs.games:Negotiation",
 }
+
+# Gymnasium environments that are neither text nor Atari. A table of its own: an algorithm may have the same name.
+GYMNASIUM: dict[str, str] = {"SQOOP": "envs.sqoop:SqoopEnv"}
 
 ATARI = "Atari100k/"  # and a game of `envs.atari_games`: environments on ALE, single or many copies at once
 
@@ -109,6 +115,11 @@ def environment(name: str) -> type:
     return _load(_target("environment", name, ENVIRONMENTS))
 
 
+def gymnasium_environment(name: str) -> type:
+    """The Gymnasium environment class of a public name of `GYMNASIUM`."""
+    return _load(_target("environment", name, GYMNASIUM))
+
+
 def game(name: str) -> type:
     """The PettingZoo environment class of a game's public name."""
     return _load(_target("game", name, GAMES))
@@ -145,7 +156,10 @@ def create_environment(name: str, env_config: Mapping[str, Any]) -> Any:
 
     Raises `BadConfig` with the nearest right key where the environment takes no such argument.
     """
-    cls = game(name) if name in GAMES else environment(name)
+    if name in GYMNASIUM:
+        cls = gymnasium_environment(name)
+    else:
+        cls = game(name) if name in GAMES else environment(name)
     parameters = inspect.signature(cls).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         _check_keys(name, env_config, parameters)
@@ -164,7 +178,7 @@ def register() -> None:
 
     for name in (*ALGORITHMS, *STAGES, *TRAINABLES):
         register_trainable(name, resolve(name))
-    for name, target in ENVIRONMENTS.items():
+    for name, target in (*ENVIRONMENTS.items(), *GYMNASIUM.items()):
         register_env(name, functools.partial(create_environment, name))
         if gymnasium_id(name) not in gymnasium.registry:
             gymnasium.register(id=gymnasium_id(name), entry_point=target)

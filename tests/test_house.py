@@ -116,6 +116,7 @@ def test_readme_and_table_of_names_agree() -> None:
         registry.TRAINABLES,
         registry.ENVIRONMENTS,
         registry.GAMES,
+        registry.GYMNASIUM,
     )
     assert sorted(rows) == sorted(name for table in tables for name in table)
 

@@ -8,6 +8,7 @@ Only JSON, JSON lines and text are read: no pickle of Tune's is opened.
     learning_curves.*       over the sweep's steps
     reward_drift_frontier.*, win_rate_frontier.*
     cooperation.*           of EmergentComm on the circular game: losses by bias
+    accuracy_by_variety.*, layout_over_time.*              of SQOOP
     interquartile_means.csv, what_went_wrong.csv
 """
 
@@ -17,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rllib_ext.analysis import cooperation
 from rllib_ext.analysis.csv_files import write_csv
 from rllib_ext.analysis.figures import require_matplotlib, save_figure
 from rllib_ext.analysis.frontier_report import NAME, sweep_frontier
 from rllib_ext.analysis.html_page import page, titled, write_page
+from rllib_ext.analysis.method_plots import Drawing, Maker, method_plots
 from rllib_ext.analysis.plain_text import one_line
 from rllib_ext.analysis.recipes import Plot
 from rllib_ext.analysis.report_sections import plot_section
@@ -40,9 +41,7 @@ from rllib_ext.analysis.tables import Table
 from rllib_ext.errors import BadData
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-Drawing = tuple["Figure | None", Table]
+    pass
 
 
 def build_sweep_report(folder: str | Path, x: str | None = None) -> Path:
@@ -79,7 +78,7 @@ def build_sweep_report(folder: str | Path, x: str | None = None) -> Path:
 def _plots(sweep: SweepData, report: Path, x: str | None, grid: Table) -> list[Plot]:
     names = [name for name in sweep.varied if name != "env"]
     win = ("evaluation/win_rate", "evaluation/kl_ref")
-    makers: list[tuple[str, str, str, Callable[[], Drawing]]] = [
+    makers: list[Maker] = [
         (
             "sweep_grid",
             f"By {x}",
@@ -107,14 +106,8 @@ def _plots(sweep: SweepData, report: Path, x: str | None, grid: Table) -> list[P
             ),
         ),
     ]
-    if any(trial.last("protocol/sender_loss") is not None for trial in sweep.trials):
-        makers.append((cooperation.NAME, cooperation.TITLE, cooperation.READING, lambda: _cooperation(sweep)))
-    return [_plot(report, *maker) for maker in makers]
-
-
-def _cooperation(sweep: SweepData) -> Drawing:
-    pairs = cooperation.pairs_of(sweep)
-    return cooperation.cooperation_figure(pairs), cooperation.cooperation_table(pairs)
+    own = method_plots(sweep)  # a method that has any is of no language model: no frontiers
+    return [_plot(report, *maker) for maker in ([*own, *makers[:2]] if own else makers)]
 
 
 def _plot(report: Path, name: str, title: str, reading: str, make: Callable[[], Drawing]) -> Plot:

@@ -8,7 +8,7 @@ from typing import Any
 from rllib_ext.cli.ppo_knobs import ELASTIC_RUN, PPO, SMOKE
 from rllib_ext.cli.rllib_runs import Runs
 from rllib_ext.errors import BadConfig, BadEnv, unknown_name
-from rllib_ext.registry import ENVIRONMENTS
+from rllib_ext.registry import ENVIRONMENTS, GYMNASIUM
 
 
 class GymnasiumRuns(Runs):
@@ -21,7 +21,9 @@ class GymnasiumRuns(Runs):
         """Gymnasium knows the id; else the nearest one that it knows."""
         import gymnasium
 
-        if name in ENVIRONMENTS:  # one for language models: the config refuses it and says what to use
+        if (
+            name in ENVIRONMENTS or name in GYMNASIUM
+        ):  # the config refuses one for language models, and says what to use
             return
         try:
             gymnasium.spec(name)

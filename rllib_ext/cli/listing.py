@@ -14,7 +14,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rllib_ext.cli.sweep import sweeps
-from rllib_ext.registry import ALGORITHMS, ATARI, ENVIRONMENTS, GAMES, STAGES, TRAINABLES, resolve
+from rllib_ext.registry import (
+    ALGORITHMS,
+    ATARI,
+    ENVIRONMENTS,
+    GAMES,
+    GYMNASIUM,
+    STAGES,
+    TRAINABLES,
+    gymnasium_environment,
+    resolve,
+)
 
 
 def list_names(options: Namespace) -> int:
@@ -28,6 +38,7 @@ def list_names(options: Namespace) -> int:
         "supervised stages (--set data=...)": _first_lines(STAGES),
         "language games": _first_lines(TRAINABLES),
         "environments": _environments(ENVIRONMENTS),
+        "environments (Gymnasium)": _environments(GYMNASIUM),
         "environments for several agents (PettingZoo)": _environments(GAMES),
         "Atari 100k": [_atari()],
         "sweeps": list(sweeps().items()),
@@ -54,10 +65,10 @@ def _first_lines(table: Mapping[str, str]) -> list[tuple[str, str]]:
 def _environments(table: Mapping[str, str]) -> list[tuple[str, str, str]]:
     rows = []
     for name in table:
-        cls = resolve(name)
+        cls = gymnasium_environment(name) if table is GYMNASIUM else resolve(name)
         what = (inspect.getdoc(inspect.getmodule(cls)) or "").partition("\n")[0].removeprefix(f"{name}: ")
         own = (
-            ("render_mode",) if name in GAMES else ("reward", "render_mode")
+            ("reward", "render_mode") if table is ENVIRONMENTS else ("generator", "render_mode")
         )  # a text task's reward is an object
         keys = [key for key in inspect.signature(cls).parameters if key not in own]
         rows.append((name, what, ", ".join(keys)))

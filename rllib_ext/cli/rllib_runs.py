@@ -29,7 +29,7 @@ from rllib_ext.runtime.run_folder import RunFolder
 class Runs(ABC):
     """One kind of algorithm.
 
-    environment  of a smoke run that names none
+    environment  of a smoke run that names none; alone: of every run, there is no other
     example      what ``--env`` takes, for a command without it
     ppo          the settings of RLlib's PPO that ``--set`` takes; run: those of the run
     smoke        what ``--smoke`` sets
@@ -42,6 +42,7 @@ class Runs(ABC):
     run: ClassVar[Mapping[str, Knob]]
     smoke: ClassVar[Mapping[str, Any]]
     evaluations: ClassVar[int] = 10
+    alone: ClassVar[bool] = False
 
     @abstractmethod
     def check_environment(self, name: str, env_config: Mapping[str, Any]) -> None:
@@ -70,7 +71,7 @@ class Runs(ABC):
 
     def train(self, options: Namespace) -> int:
         """A new run, or with ``--dry-run`` what it would be."""
-        env = options.env or (self.environment if options.smoke else None)
+        env = options.env or (self.environment if options.smoke or self.alone else None)
         if env is None:
             raise BadConfig(f"no environment: add --env with {self.example}")
         values = chosen(options, self.knobs_of(options.algorithm), self.smoke)
