@@ -201,7 +201,7 @@ def test_accuracy_counts_right_answers_whatever_the_batch() -> None:
     assert accuracy(Knows(), scenes, torch.device("cpu")) == 0.75
 
 
-def test_the_module_of_the_learner_has_the_logits_of_the_plain_model() -> None:
+def test_c3_models_08_the_module_of_the_learner_has_the_logits_of_the_plain_model() -> None:
     learner = learner_of(small())
     module = learner.module["default_policy"].unwrapped().eval()
     image, words, answer = questions()

@@ -33,7 +33,7 @@ def test_an_algorithm_trains_examines_exports_and_resumes_to_the_bit(
     config = small(layout="stochastic", evaluate_every=2)
     straight = config.copy(copy_frozen=False).build_algo()
     first = straight.train()
-    assert first["num_updates_lifetime"] == 3 and first["loss_ema"] > 0.5 and "acc_seen" not in first
+    assert first["num_updates_lifetime"] == 3 and first["loss_ema"] > 0.5 and 0 <= first["acc_seen"] <= 1
     assert 0 < first["p_tree"] < 1 and "tree_loss" in first["learners"]["default_policy"]
     rllib_state.save(straight, tmp_path / "kept", OWN)
     straight.save_to_path(str(tmp_path / "rllib"))
@@ -123,7 +123,6 @@ def test_no_trial_is_stopped_before_the_plateau_can_be_left() -> None:
     tune_config = sweep._with_asha(
         sweep.listed(sweep.fixed(args), sweep.trials(args))[1], sweep.GRACE["mini"], 4000
     )
-    assert tune_config.scheduler._grace_period if hasattr(tune_config.scheduler, "_grace_period") else True
     rungs = [rung for bracket in tune_config.scheduler._brackets for rung, _ in bracket._rungs]
     assert min(rungs) == 1600
     with pytest.raises(BadConfig, match="nothing could be stopped"):

@@ -30,6 +30,7 @@ ROUTINE = frozenset(
         "run_resumed",
         "evaluation",
         "worker_joined",
+        "plateau_left",
     }
 )
 

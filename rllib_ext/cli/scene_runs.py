@@ -110,12 +110,11 @@ class DrivenScenes(Driven):
     def __init__(self, algorithm: Any, own: Any, folder: Path, total: int) -> None:
         super().__init__(algorithm, own, folder, total)
         self._trained = folder / TRAINED
-        self._escaped = False
 
     def train(self) -> dict[str, Any]:
         result = super().train()
-        if "escape_step" in result and not self._escaped:
-            self._escaped = True
+        before = result["num_updates_lifetime"] - self._algorithm.config.updates_per_iteration
+        if result.get("escape_step", 0) > before:
             self.event("plateau_left", f"update {result['escape_step']}: the loss is below that of guessing")
         return result
 

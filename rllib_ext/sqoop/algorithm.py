@@ -45,7 +45,7 @@ class SQOOP(Algorithm):
         return SQOOPConfig(algo_class=cls)
 
     def training_step(self) -> None:
-        """One iteration of updates, then an examination where one is due."""
+        """One iteration of updates, then an examination where one is due. The first is: schedulers want to see a metric."""
         asked = SampleBatch({"updates": np.zeros(1, np.int64)})
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)), learner_deaths():
             results = self.learner_group.update(
@@ -54,7 +54,7 @@ class SQOOP(Algorithm):
                 num_epochs=self.config.updates_per_iteration,
             )
             self.metrics.aggregate(results, key=LEARNER_RESULTS)
-        if (self.iteration + 1) % self.config.evaluate_every == 0:
+        if self.iteration == 0 or (self.iteration + 1) % self.config.evaluate_every == 0:
             self.on_learners(examine)
 
     def step(self) -> dict[str, Any]:

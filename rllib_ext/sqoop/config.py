@@ -115,7 +115,6 @@ class SQOOPConfig(KnobOptions, AlgorithmConfig):
                 f"num_learners is {self.num_learners} and num_env_runners {self.num_env_runners}: SQOOP learns in one "
                 "learner (0 or 1) and plays nothing (0)"
             )
-        if not 1 <= self.rhs_per_lhs < self.generator().num_glyphs:
-            raise BadConfig(
-                f"rhs_per_lhs is {self.rhs_per_lhs}; with {self.generator().num_glyphs} glyphs it must be below that"
-            )
+        glyphs = self.generator().num_glyphs
+        if not 1 <= self.rhs_per_lhs < glyphs:
+            raise BadConfig(f"rhs_per_lhs is {self.rhs_per_lhs}; with {glyphs} glyphs it must be below that")
