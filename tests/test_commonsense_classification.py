@@ -117,7 +117,7 @@ def test_what_is_refused() -> None:
         best_threshold(SCORES[:5], LABELS)
     with pytest.raises(BadData, match="1 scores are not finite"):
         figures(np.array([1.0, np.nan]), np.array([0, 1]), 0.0)
-    with pytest.raises(BadData, match="0 .false. or 1"):
+    with pytest.raises(BadData, match="labels must be 0"):
         figures(np.array([1.0, 2.0]), np.array([0, 2]), 0.0)
     with pytest.raises(BadConfig, match="positive_rate"):
         interval("positive_rate", SCORES, LABELS, 0.0)

@@ -1,7 +1,7 @@
 """The nearest of many pairs of points: exact, by blocked products of matrices, in bounded memory.
 
-A pair is (first, second), two points in R^D; the distance of two pairs is ||first - first'|| + ||second - second'||, a sum
-of two Euclidean distances (Jastrzebski et al. 2018, arXiv 1804.09259, use it for the head and the tail of a triple). No
+A pair is (first, second), two points in R^D; two pairs are ||first - first'|| + ||second - second'|| apart, the sum
+of two Euclidean distances (Jastrzębski et al. 2018, arXiv 1804.09259, use it for the head and the tail of a triple). No
 library of nearest neighbours has this metric: scikit-learn's search in the joined space, where
 sqrt(a^2 + b^2) <= a + b <= sqrt(2 (a^2 + b^2)), gives candidates that have to be certified
 (`benchmarks/kb_distances.py` measures it beside this). Left out: approximate search, other metrics.
