@@ -1,5 +1,4 @@
-"""Candidate triples out of plain text, by surface patterns: "a knife is used for cutting bread" → (knife, UsedFor, cutting
-bread).
+"""Candidate triples out of plain text, by surface patterns: "a knife is used for cutting" → (knife, UsedFor, cutting).
 
 A sentence that matches a pattern gives one candidate, of the first pattern that matches; patterns that say more come
 first. There is no parser and no lemmatiser behind this, on purpose: it shows the way from text to a ranked table without
@@ -21,6 +20,7 @@ MOST_WORDS = 4
 VERB = r"(?:is|are|was|were)"
 LEFT, RIGHT = r"^(?P<head>.+?) ", r" (?P<tail>.+)$"
 PATTERNS: tuple[tuple[str, str], ...] = (
+    ("HasSubevent", r"^(?:when|while) (?:you |we |people )?(?P<head>.+?), (?:you |we |people )?(?P<tail>.+)$"),
     ("UsedFor", rf"{LEFT}{VERB} used (?:for|to){RIGHT}"),
     ("MadeOf", rf"{LEFT}{VERB} made (?:of|from|out of){RIGHT}"),
     ("PartOf", rf"{LEFT}{VERB} (?:a |an )?parts? of{RIGHT}"),
@@ -30,7 +30,6 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("Causes", rf"{LEFT}(?:causes?|leads? to|results? in){RIGHT}"),
     ("HasPrerequisite", rf"{LEFT}(?:requires?|needs?){RIGHT}"),
     ("Desires", rf"{LEFT}(?:wants?|desires?|likes?)(?: to)?{RIGHT}"),
-    ("HasSubevent", r"^(?:when|while) (?:you |we |people )?(?P<head>.+?), (?:you |we |people )?(?P<tail>.+)$"),
     ("IsA", r"^(?P<tail>.+?),? such as (?P<head>.+)$"),
     ("IsA", rf"{LEFT}{VERB} (?:a|an)(?: kind| type| sort)?(?: of)?{RIGHT}"),
     ("HasA", rf"{LEFT}(?:has|have) (?:a |an |the )?(?P<tail>.+)$"),
@@ -39,10 +38,10 @@ PATTERNS: tuple[tuple[str, str], ...] = (
 _COMPILED = tuple((relation, re.compile(pattern)) for relation, pattern in PATTERNS)
 _SENTENCE = re.compile(r"[.!?;:\n]+(?:\s|$)|\n")
 _DETERMINERS = frozenset(
-    "a an the this that these those some any every each my your his her its our their".split()
+    re.findall(r"\w+", "a an the this that these those some any every each my your his her its our their")
 )
-_PRONOUNS = frozenset("i you he she it we they there what who which one".split())
-_STOPS = frozenset("and or but because so if when while although though which who that".split())
+_PRONOUNS = frozenset(re.findall(r"\w+", "i you he she it we they there what who which one"))
+_STOPS = frozenset(re.findall(r"\w+", "and or but because so if when while although though which who that"))
 
 
 @dataclass

@@ -3,9 +3,9 @@ states.
 
 Source: Jastrzębski et al. 2018 (arXiv 1804.09259), which judges the 100 best candidates of each bucket of novelty. What a
 rank does not say: that a triple is true, or new. Scores are highest for near-copies of training triples *and* for some
-that are far from everything (in the authors' notebooks the mean novelty of the best 100 of 1.6 million candidates is above
-that of the best 100,000), and people found the far ones mostly bad. `novelty_of_best` shows whether that is so here. No
-claim of new knowledge follows from a table of this module; it is a list for people to judge.
+that are far from everything (in the authors' notebooks the best 100 of about a million candidates are farther away than
+the best 100,000), and people found the far ones mostly bad. `novelty_of_best` shows whether that is so here. No claim of
+new knowledge follows from a table of this module; it is a list for people to judge.
 """
 
 from __future__ import annotations
