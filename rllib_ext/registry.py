@@ -26,11 +26,12 @@ ALGORITHMS: dict[str, str] = {
     "SGIRainbow": "rllib_ext.sgi.rainbow:SGIRainbow",
     "EmergentComm": "rllib_ext.emergent_comm:EmergentComm",
     "SQOOP": "rllib_ext.sqoop:SQOOP",
+    "CommonsenseKBC": "rllib_ext.commonsense:CommonsenseKBC",
 }
 
 # Those of them that train no language model, by what they train on: Gymnasium environments, PettingZoo ones of `GAMES`
-# (together, or with interests of their own), Atari, recorded frames of Atari, and scenes drawn with their answers.
-# Their runs are in `rllib_ext.cli`.
+# (together, or with interests of their own), Atari, recorded frames of Atari, scenes drawn with their answers, and triples
+# of phrases. Their runs are in `rllib_ext.cli`.
 KINDS: dict[str, frozenset[str]] = {
     "gymnasium": frozenset({"ElasticResetPPO"}),
     "multi-agent": frozenset({"ContrastiveComm"}),
@@ -38,6 +39,7 @@ KINDS: dict[str, frozenset[str]] = {
     "atari": frozenset({"SGIRainbow"}),
     "frames": frozenset({"SGIPretrain"}),
     "scenes": frozenset({"SQOOP"}),
+    "triples": frozenset({"CommonsenseKBC"}),
 }
 NO_LANGUAGE_MODEL: frozenset[str] = frozenset().union(*KINDS.values())
 

@@ -29,6 +29,7 @@ RLLIB_RUNS = {
     "atari": "rllib_ext.cli.atari_runs",
     "frames": "rllib_ext.cli.pretraining_runs",
     "scenes": "rllib_ext.cli.scene_runs",
+    "triples": "rllib_ext.cli.commonsense_runs",
 }
 
 
