@@ -225,18 +225,31 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def keys_of(heads: Ints, relations: Ints, tails: Ints) -> NDArray[np.uint64]:
-    """A 64-bit number for every triple, whatever its padding.
+    """A 64-bit number for every triple, whatever its padding: the sum of its `key_parts`.
 
-    Each word is mixed with its place in its phrase and its slot, and the mixed words are added; 0 adds nothing. Equal
-    triples have equal numbers. Different ones are confused with a probability of N / 2^64 (N triples: 1e-14 for 200,000);
-    who asks "is this known?" then refuses one candidate too many, and never accepts a known one.
+    Equal triples have equal numbers. Two different ones are confused with a probability of 2^-64; who asks whether any of
+    some is among N known ones then refuses one candidate too many, and never accepts a known one.
     """
-    found = _mixed(relations.astype(np.uint64) + np.uint64(1), np.uint64(3))
-    for slot, phrases in ((1, heads), (2, tails)):
-        for place in range(phrases.shape[1]):
-            words = phrases[:, place].astype(np.uint64)
-            salt = np.uint64(16 * (place + 1) + slot)
-            found = found + np.where(words == 0, np.uint64(0), _mixed(words, salt))
+    head_N, relation_N, tail_N = key_parts(heads, relations, tails)
+    return head_N + relation_N + tail_N
+
+
+def key_parts(heads: Ints, relations: Ints, tails: Ints) -> tuple[NDArray[np.uint64], ...]:
+    """What head, relation and tail add to the key of a triple, [N] each. Sums wrap around at 2^64.
+
+    Each word is mixed with its place in its phrase and its slot; 0 adds nothing. The key of a triple that is put together
+    from others needs only their parts.
+    """
+    relation_N = _mixed(relations.astype(np.uint64) + np.uint64(1), np.uint64(3))
+    return _phrase_keys(heads, 1), relation_N, _phrase_keys(tails, 2)
+
+
+def _phrase_keys(phrases_NL: Ints, slot: int) -> NDArray[np.uint64]:
+    found = np.zeros(len(phrases_NL), np.uint64)
+    for place in range(phrases_NL.shape[1]):
+        words = phrases_NL[:, place].astype(np.uint64)
+        salt = np.uint64(16 * (place + 1) + slot)
+        found += np.where(words == 0, np.uint64(0), _mixed(words, salt))
     return found
 
 
