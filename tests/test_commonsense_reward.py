@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 
 from envs.text import Sample, Task
 from rllib_ext.commonsense.calibration import Calibration, calibration_error, fit_calibration
-from rllib_ext.commonsense.judging import TripleJudge, score_triples
+from rllib_ext.commonsense.evaluation import scores_of
+from rllib_ext.commonsense.judging import TripleJudge, cuts_of
 from rllib_ext.commonsense.novelty import NoveltyIndex
 from rllib_ext.commonsense.reward import KBCReward
 from rllib_ext.commonsense.scorers import build_scorer
@@ -41,7 +44,7 @@ def scorer_of(base: KnowledgeBase, model: str, seed: int = 0) -> torch.nn.Module
 def judge_of(base: KnowledgeBase, model: str = "argsim", slope: float = 1.0) -> TripleJudge:
     scorer = scorer_of(base, model)
     index = NoveltyIndex.fit(base.train, scorer.phrases.initial.numpy())
-    return TripleJudge(scorer, index, Calibration(slope, 0.0), (2.0, 4.0))
+    return TripleJudge(functools.partial(scores_of, scorer), index, Calibration(slope, 0.0), (2.0, 4.0))
 
 
 def answer(text: str, **info: str) -> Sample:
@@ -51,7 +54,7 @@ def answer(text: str, **info: str) -> Sample:
 def test_c3_kbc_08_maxsim_is_maximal_on_a_training_triple(base: KnowledgeBase) -> None:
     """1 for every training triple, and never more; less where no training triple has the same means and relation."""
     scorer = scorer_of(base, "maxsim")
-    on_train, on_test = score_triples(scorer, base.train), score_triples(scorer, base.test)
+    on_train, on_test = scores_of(scorer, base.train), scores_of(scorer, base.test)
     np.testing.assert_allclose(on_train, 1.0, atol=1e-5)
     assert on_test.max() <= 1.0 + 1e-5
     index = NoveltyIndex.fit(base.train, scorer.phrases.initial.numpy())
@@ -85,7 +88,7 @@ def test_a_judge_says_what_its_parts_say(base: KnowledgeBase) -> None:
     texts = [base.test.text(row) for row in range(5)]
     found = judge.judge(texts)
     scores, near = (
-        score_triples(judge.scorer, base.test)[:5],
+        judge.score(base.test)[:5],
         judge.index.nearest(base.test.take(slice(0, 5))),
     )
     np.testing.assert_allclose([one.score for one in found], scores, rtol=1e-6)
@@ -155,6 +158,19 @@ def test_the_summary_tells_of_buckets_copies_and_the_second_judge(base: Knowledg
     by_hand = [score for score, one in zip(scores, judgements, strict=True) if one.bucket == "near"]
     assert told["reward_by_bucket"]["near"] == pytest.approx(np.mean(by_hand))
     assert sum(told["share_by_bucket"].values()) == pytest.approx(1.0)
+
+
+def test_default_cuts_are_thirds_of_what_is_far_within_training(base: KnowledgeBase) -> None:
+    vectors = scorer_of(base, "argsim").phrases.initial.numpy()
+    low, high = cuts_of(base.train, vectors)
+    assert 0 < low < high
+    draw = np.random.default_rng(5)
+    half = draw.permutation(len(base.train))
+    index = NoveltyIndex.fit(base.train.take(half[:200]), vectors)
+    share = np.searchsorted((low, high), index.distance(base.train.take(half[200:])))
+    assert all(0.15 < (share == bucket).mean() < 0.55 for bucket in range(3))
+    with pytest.raises(BadData, match="give cuts"):
+        cuts_of(base.train.take(slice(0, 3)), vectors)
 
 
 @pytest.mark.parametrize(

@@ -6,20 +6,20 @@ This is what mining, scoring at scale and the reward share. The novelty is that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from rllib_ext.commonsense.buckets import NAMES
-from rllib_ext.commonsense.calibration import Calibration
+from rllib_ext.commonsense.buckets import NAMES, pooled_thirds
+from rllib_ext.commonsense.calibration import Calibration, fit_calibration
 from rllib_ext.commonsense.novelty import NoveltyIndex
 from rllib_ext.commonsense.triples import UNKNOWN, Text, Triples
+from rllib_ext.errors import BadData
 
-BATCH = 1024
+HELD_OUT = 500  # training triples whose distances to the others make the default cuts
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,30 @@ class Judgement:
 
 
 class TripleJudge:
-    """scorer: with ``score(heads [B, L], relations [B], tails [B, L])`` -> logits, as tensors. cuts: distances between
-    the buckets.
-    """
+    """score: triples on the vocabulary of training -> logits [N]. cuts: distances between the buckets."""
 
     def __init__(
-        self, scorer: nn.Module, index: NoveltyIndex, calibration: Calibration, cuts: tuple[float, float]
+        self,
+        score: Callable[[Triples], NDArray[np.float64]],
+        index: NoveltyIndex,
+        calibration: Calibration,
+        cuts: tuple[float, float],
     ) -> None:
-        self.scorer, self.index, self.calibration = scorer.eval(), index, calibration
+        self.score, self.index, self.calibration = score, index, calibration
         self.cuts = (float(cuts[0]), float(cuts[1]))
 
-    def score(self, triples: Triples) -> NDArray[np.float64]:
-        """Logits [N]."""
-        return score_triples(self.scorer, triples)
+    @classmethod
+    def open(cls, folder: Path | str, cuts: tuple[float, float] | None = None) -> TripleJudge:
+        """Of an exported folder (`export`), ``model`` of a run. The calibration is fitted on its scores of dev1.
+
+        cuts: by default `cuts_of`, a property of the training triples and their vectors alone.
+        """
+        from rllib_ext.commonsense.export import load_scorer
+
+        trained = load_scorer(folder)
+        index = NoveltyIndex.fit(trained.train, trained.initial_vectors)
+        calibration = fit_calibration(trained.dev1_scores, trained.dev1_labels)
+        return cls(trained.score, index, calibration, cuts or cuts_of(trained.train, trained.initial_vectors))
 
     def judge(self, texts: Sequence[Text]) -> list[Judgement]:
         """In order. A relation that the vocabulary lacks raises BadConfig; unknown words do not."""
@@ -75,20 +86,19 @@ class TripleJudge:
         ]
 
 
-@torch.no_grad()
-def score_triples(scorer: nn.Module, triples: Triples, batch: int = BATCH) -> NDArray[np.float64]:
-    """Logits [N] of a scorer that is not training; memory does not grow with N."""
-    was_training = scorer.training
-    scorer.eval()
-    try:
-        found = [
-            scorer(*(torch.from_numpy(part[start : start + batch]) for part in _parts(triples)))
-            for start in range(0, len(triples), batch)
-        ]
-    finally:
-        scorer.train(was_training)
-    return torch.cat(found).double().numpy() if found else np.empty(0)
+def cuts_of(
+    train: Triples, vectors_VD: NDArray[np.floating], held_out: int = HELD_OUT, seed: int = 0
+) -> tuple[float, float]:
+    """Cuts into thirds of how far training triples are from one another: of ``held_out`` of them to all the others.
 
-
-def _parts(triples: Triples) -> tuple[NDArray[np.int64], ...]:
-    return triples.heads, triples.relations, triples.tails
+    Distances have no scale of their own; this gives them one, without an evaluation set. Of thirds that coincide (most
+    triples at one distance) the upper is moved above the lower.
+    """
+    if len(train) < 4:
+        raise BadData(f"{len(train)} training triples are too few to say what is far; give cuts")
+    chosen = np.zeros(len(train), bool)
+    draw = np.random.default_rng(np.random.SeedSequence([seed, 34]))
+    chosen[draw.choice(len(train), min(held_out, len(train) // 2), replace=False)] = True
+    distance_N = NoveltyIndex.fit(train.take(~chosen), vectors_VD).distance(train.take(chosen))
+    low, high = pooled_thirds(distance_N).cuts
+    return low, max(high, float(np.nextafter(low, np.inf)))
