@@ -18,7 +18,6 @@ import torch  # noqa: E402
 
 from benchmarks._pieces import serve  # noqa: E402
 
-
 FOLDER = "RLLIB_EXT_KB_FOLDER"
 
 
