@@ -25,16 +25,19 @@ ALGORITHMS: dict[str, str] = {
     "SGIPretrain": "rllib_ext.sgi.pretraining:SGIPretrain",
     "SGIRainbow": "rllib_ext.sgi.rainbow:SGIRainbow",
     "EmergentComm": "rllib_ext.emergent_comm:EmergentComm",
+    "CommonsenseKBC": "rllib_ext.commonsense:CommonsenseKBC",
 }
 
 # Those of them that train no language model, by what they train on: Gymnasium environments, PettingZoo ones of `GAMES`
-# (together, or with interests of their own), Atari, and recorded frames of Atari. Their runs are in `rllib_ext.cli`.
+# (together, or with interests of their own), Atari, recorded frames of Atari, and triples of phrases. Their runs are in
+# `rllib_ext.cli`.
 KINDS: dict[str, frozenset[str]] = {
     "gymnasium": frozenset({"ElasticResetPPO"}),
     "multi-agent": frozenset({"ContrastiveComm"}),
     "competing": frozenset({"EmergentComm"}),
     "atari": frozenset({"SGIRainbow"}),
     "frames": frozenset({"SGIPretrain"}),
+    "triples": frozenset({"CommonsenseKBC"}),
 }
 NO_LANGUAGE_MODEL: frozenset[str] = frozenset().union(*KINDS.values())
 

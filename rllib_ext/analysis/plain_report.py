@@ -28,6 +28,8 @@ _TOLD = (
     "evaluation/env_runners/episode_return_mean",
     "env_runners/episode_return_mean",
     *(f"{of}env_runners/{name}_mean" for name in _MEASURES for of in ("evaluation/", "")),
+    *(f"best/{part}" for part in ("dev2/accuracy", "test/accuracy", "test/auc", "novel/auc")),
+    *(f"kbc/{part}" for part in ("dev2/accuracy", "test/accuracy")),
     "er/num_resets",
     "er/dist_online_init",
     "er/kl_beta",
@@ -48,6 +50,7 @@ _LOSSES = (
     "inverse_accuracy",
     "spread",
     "effective_rank",
+    "bce_loss",
 )
 _MOST_PANELS, _COLUMNS = 12, 3
 

@@ -28,6 +28,7 @@ RLLIB_RUNS = {
     "competing": "rllib_ext.cli.competing_runs",
     "atari": "rllib_ext.cli.atari_runs",
     "frames": "rllib_ext.cli.pretraining_runs",
+    "triples": "rllib_ext.cli.commonsense_runs",
 }
 
 

@@ -2,7 +2,7 @@
 
 With v the mean of a phrase's word vectors (`phrase_encoder`), r the relation's vector, cos(a, b) = a.b / |a||b|::
 
-    factorized      BN( a [cos(Ah, Bt) + cos(Ah, Br) + cos(Ar, Bt)] + c )   Ah = ReLU(A v_h + a'), and so on; A and B are
+    factorized      BN( cos(Ah, Bt) + cos(Ah, Br) + cos(Ar, Bt) )           Ah = ReLU(A v_h + a), and so on; A and B are
                                                                             shared by the three terms
     prototypical    the same without cos(Ah, Bt): is this head typical of the relation, is this tail
     argsim_trained  the same with cos(Ah, Bt) alone ("ArgSim++")
@@ -18,7 +18,9 @@ Every scorer splits into what it makes of heads, of relations and of tails, and 
 3 B corruptions need the expensive part of each head and tail once (`InBatchCorruptor` gives rows of the batch).
 
 Source: Jastrzębski et al. 2018 (arXiv 1804.09259), Li et al. 2016. Ours: the relation's part of maxsim, which in the
-source is a vector; biases of A and B; the start of M_r. What is not trained returns its similarity as it is.
+source is a vector; biases of A and B; the start of M_r. The source has a scale and a shift of the sum before the batch
+normalisation, which takes both out again and has its own: they are left out, since an adaptive optimizer would only
+follow the rounding errors of their gradients. What is not trained returns its similarity as it is.
 
 Shapes: B triples, D word vector, H hidden, R relations, V words.
 """
@@ -84,10 +86,10 @@ class CosineScorer(Scorer):
     ) -> None:
         super().__init__(words, relations, size, sparse=sparse)
         self.terms = TERMS[kind]
-        self.table = nn.Embedding(relations, size)
-        nn.init.uniform_(self.table.weight, -0.05, 0.05)
+        if self.terms != TERMS["argsim_trained"]:
+            self.table = nn.Embedding(relations, size)
+            nn.init.uniform_(self.table.weight, -0.05, 0.05)
         self.head_side, self.tail_side = nn.Linear(size, hidden), nn.Linear(size, hidden)
-        self.scale, self.shift = nn.Parameter(torch.ones(1)), nn.Parameter(torch.zeros(1))
         self.norm = nn.BatchNorm1d(1, eps=1e-3, momentum=0.01)
 
     def of_heads(self, vectors_BD: Tensor) -> Tensor:
@@ -98,13 +100,15 @@ class CosineScorer(Scorer):
 
     def of_relations(self, relations_B: Tensor) -> Tensor:
         """[B, 2 H]: the relation's vector on the head's side, and on the tail's. All relations are made once."""
+        if self.terms == TERMS["argsim_trained"]:
+            return self.head_side.weight.new_zeros(len(relations_B), 0)
         every_RD = self.table.weight
         both_RH = torch.cat([self.of_heads(every_RD), self.of_tails(every_RD)], dim=-1)
         return both_RH[relations_B]
 
     def cosines(self, heads: Tensor, relations: Tensor, tails: Tensor) -> dict[str, Tensor]:
         """Each term [B], in [0, 1]."""
-        as_head, as_tail = relations.chunk(2, dim=-1)
+        as_head, as_tail = relations.chunk(2, dim=-1) if relations.shape[-1] else (relations, relations)
         pairs = {
             "head-tail": (heads, tails),
             "head-relation": (heads, as_tail),
@@ -114,7 +118,7 @@ class CosineScorer(Scorer):
 
     def combine(self, heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
         total = torch.stack(list(self.cosines(heads, relations, tails).values())).sum(0)
-        return self.norm((self.scale * total + self.shift).unsqueeze(-1)).squeeze(-1)
+        return self.norm(total.unsqueeze(-1)).squeeze(-1)
 
 
 class DnnScorer(Scorer):
