@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from gymnasium.utils.env_checker import check_env
 
 from rllib_ext.analysis.novelty_plots import GroupFigure, draw_by_novelty, novelty_table
+from rllib_ext.analysis.novelty_report import plot_by_novelty
 from rllib_ext.commonsense.mining_env import Pool, TripleMiningEnv
 from rllib_ext.commonsense.pykeen_scorer import PyKEENScorer, label_array
 from rllib_ext.commonsense.synthetic import synthetic_kb
@@ -124,3 +127,39 @@ def test_rejecting_for_ever_ends_too_and_without_verdicts_nobody_judges() -> Non
         TripleMiningEnv(pool(), shown=31)
     with pytest.raises(BadData, match="novelty"):
         Pool(np.zeros((2, 1), np.float32), np.zeros(2), np.array([0.0, np.nan]), np.zeros(2, np.int64))
+
+
+def results(folder: Path, scorer: str, seed: int, split: str, auc: float) -> None:
+    """A trial's folder as Tune writes it."""
+    folder.mkdir(parents=True)
+    (folder / "params.json").write_text(json.dumps({"scorer": scorer, "seed": seed, "split": split}))
+    thirds = {
+        bucket: {"auc": auc - 0.1 * at, "f1": 0.5} for at, bucket in enumerate(("near", "middle", "far"))
+    }
+    row = {
+        "training_iteration": 1,
+        "best": {"test": {"auc": auc, "pooled_thirds": thirds, "positive_thirds": thirds}},
+    }
+    (folder / "result.json").write_text(json.dumps(row) + "\n")
+
+
+def test_a_sweep_has_a_picture_by_novelty_for_every_split(tmp_path: Path) -> None:
+    for split in ("random", "confidence"):
+        for seed in range(2):
+            for scorer, auc in (("factorized", 0.8), ("dnn", 0.7)):
+                results(tmp_path / f"{scorer}-{split}-{seed}", scorer, seed, split, auc + 0.02 * seed)
+    written = plot_by_novelty(tmp_path)
+    assert {path.name for path in written if path.suffix == ".csv"} == {
+        "by_novelty_pooled_thirds_random.csv", "by_novelty_pooled_thirds_confidence.csv",
+        "by_novelty_positive_thirds_random.csv", "by_novelty_positive_thirds_confidence.csv",
+    }  # fmt: skip
+    with open(tmp_path / "report" / "by_novelty_pooled_thirds_random.csv", newline="") as stream:
+        rows = {(row["model"], row["group"], row["figure"]): row for row in csv.DictReader(stream)}
+    assert float(rows["factorized", "far", "auc"]["mean"]) == pytest.approx(0.61)
+    assert rows["dnn", "all", "auc"]["runs"] == "2"
+
+
+def test_runs_of_other_algorithms_have_no_such_picture(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"algorithm": "SGIPretrain"}))
+    (tmp_path / "result.json").write_text("{}\n")
+    assert plot_by_novelty(tmp_path) == []

@@ -33,8 +33,8 @@ from rllib_ext.errors import BadConfig, BadData
 
 @dataclass(frozen=True)
 class Pool:
-    """N candidates: features [N, F], rewards [N] in [0, 1], novelty [N], bucket [N] in 0..2, and verdicts of another judge
-    [N] in [0, 1], None where there is none.
+    """N candidates: features [N, F], rewards [N] in [0, 1], novelty [N], bucket [N] in 0..2. verdict: of another judge, [N]
+    in [0, 1]; None where there is none.
     """
 
     features: NDArray[np.float32]
@@ -80,8 +80,8 @@ class TripleMiningEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         horizon = 4 * budget if horizon is None else horizon
         if budget < 1 or horizon < budget or duplicate_penalty < 0:
             raise BadConfig(
-                f"budget is {budget}, horizon {horizon}, duplicate_penalty {duplicate_penalty}: they must be 1 or more, at "
-                "least the budget, and 0 or more"
+                f"budget is {budget}, horizon {horizon}, duplicate_penalty {duplicate_penalty}: they must be 1 or more, "
+                "at least the budget, and 0 or more"
             )
         self.pool, self.shown, self.budget, self.horizon = pool, shown, budget, horizon
         self.duplicate_penalty, self.near_copy = duplicate_penalty, near_copy

@@ -1,7 +1,7 @@
 """A PyKEEN model as a baseline scorer of triples.
 
-PyKEEN's models score triples of entities of a closed set; a phrase is an entity of its own, and "red apple" has nothing to
-do with "apple". So a triple with a phrase that the model was not trained on has no score of its own here: it gets
+PyKEEN's models score triples of entities of a closed set; a phrase is an entity of its own, and "red apple" has nothing
+to do with "apple". So a triple with a phrase that the model was not trained on has no score of its own here: it gets
 ``unknown_score``, the same for all of them. Read `known` beside every figure: on the published test set 98 % of the heads
 and 94 % of the tails occur in training, on mined candidates far fewer.
 
@@ -45,7 +45,7 @@ class PyKEENScorer:
             raise BadConfig(f"{type(model).__name__} has no predict_hrt: give a model of PyKEEN")
         if not np.isfinite(unknown_score) or batch_size < 1:
             raise BadConfig(
-                f"unknown_score is {unknown_score} and batch_size {batch_size}; the first must be finite, the second 1 or more"
+                f"unknown_score is {unknown_score} and batch_size {batch_size}; they must be finite, and 1 or more"
             )
         self.model, self.unknown_score, self.batch_size = model, float(unknown_score), batch_size
         self._entities, self._relations = dict(entity_to_id), dict(relation_to_id)
