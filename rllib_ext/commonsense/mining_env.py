@@ -33,8 +33,8 @@ from rllib_ext.errors import BadConfig, BadData
 
 @dataclass(frozen=True)
 class Pool:
-    """N candidates: features [N, F], rewards [N] in [0, 1], novelty [N], bucket [N] in 0..2. verdict: of another judge, [N]
-    in [0, 1]; None where there is none.
+    """N candidates. features: [N, F]. reward: [N] in [0, 1]. novelty: [N]. bucket: [N] in 0..2. verdict: of another
+    judge, [N] in [0, 1]; None where there is none.
     """
 
     features: NDArray[np.float32]
