@@ -7,8 +7,9 @@ Sides, in turn, one thread each:
     ours      `NoveltyIndex`: products of matrices over distinct phrases, candidates measured again in float64
     sklearn   `NearestNeighbors` (brute force, its own blocked product) in the joined space of 400 numbers. Its distance
               is at most the sum and at least the sum / sqrt(2), so its k nearest are candidates: the answer is certain
-              once the k-th is farther than the best sum; k grows eightfold for the triples where it is not
-    scipy     `cdist` over all pairs, the direct way, for a fiftieth of the triples; its seconds are scaled up
+              once the k-th is farther than the best sum; k grows eightfold for the triples where it is not. For a tenth of
+              the triples; its seconds are scaled up
+    scipy     `cdist` over all pairs, the direct way, for a fiftieth of the triples; scaled up likewise
 
 Triples are drawn: phrases of one to five words, words by a Zipf law, vectors normal with norm 2; 21,457 words and as many
 phrases as ConceptNet's 100,000 triples have, roughly. A tenth of the asked triples are training triples with one phrase
@@ -48,7 +49,8 @@ from rllib_ext.commonsense.triples import (  # noqa: E402
 )
 
 LIMIT_CPU_S = 10.0
-WORDS, DIMENSIONS, SCIPY_SHARE, FIRST_K = 21_457, 200, 50, 32
+WORDS, DIMENSIONS, FIRST_K = 21_457, 200, 32
+SHARES = {"sklearn": 10, "scipy": 50}  # of the triples, one in so many
 LONGEST = 5
 
 
@@ -135,25 +137,24 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
 def measure(known: int, asked: int, pairs: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """(a row a turn and side, what else is to be told)."""
     train, triples, vectors = drawn(known, asked)
-    few = triples.take(slice(0, max(2, asked // SCIPY_SHARE)))
-    rows, details = [], {}
-    by_sklearn(train.take(slice(0, 100)), few, vectors)  # imports and first calls, outside the clock
+    few = {side: triples.take(slice(0, None, share)) for side, share in SHARES.items()}
+    rows: list[dict[str, Any]] = []
+    by_sklearn(train.take(slice(0, 100)), few["scipy"], vectors)  # imports and first calls, outside the clock
     for pair in range(pairs):
         index, fit_cpu, _ = timed(lambda: NoveltyIndex.fit(train, vectors))
         ours, cpu, wall = timed(lambda index=index: index.distance(triples))
-        rows.append(
-            {"side": "ours", "pair": pair, "cpu_s": cpu + fit_cpu, "search_cpu_s": cpu, "wall_s": wall}
-        )
-        (theirs, details), cpu, wall = timed(lambda: by_sklearn(train, triples, vectors))
-        rows.append({"side": "sklearn", "pair": pair, "cpu_s": cpu, "wall_s": wall})
-        direct, cpu, wall = timed(lambda: by_scipy(train, few, vectors))
-        scale = asked / len(few)
-        rows.append({"side": "scipy", "pair": pair, "cpu_s": cpu * scale, "wall_s": wall * scale})
-        apart = max(np.abs(ours - theirs).max(), np.abs(ours[: len(few)] - direct).max())
+        rows.append({"side": "ours", "pair": pair, "cpu_s": cpu + fit_cpu, "search_cpu_s": cpu, "wall_s": wall})
+        (theirs, details), cpu, wall = timed(lambda: by_sklearn(train, few["sklearn"], vectors))
+        found = {"sklearn": (theirs, cpu, wall), "scipy": timed(lambda: by_scipy(train, few["scipy"], vectors))}
+        apart = 0.0
+        for side, (distances, cpu, wall) in found.items():
+            scale = len(triples) / len(few[side])
+            rows.append({"side": side, "pair": pair, "cpu_s": cpu * scale, "wall_s": wall * scale})
+            apart = max(apart, float(np.abs(ours[:: SHARES[side]] - distances).max()))
         if apart > 1e-5:  # all of them measure float32 points
             raise RuntimeError(f"the sides' distances differ by up to {apart}: one of them is wrong")
         note(f"pair {pair}: {[{key: row[key] for key in ('side', 'cpu_s')} for row in rows[-3:]]}")
-    return rows, {**details, "largest_difference": float(apart), "zero_distances": int((ours == 0).sum())}
+    return rows, {**details, "largest_difference": apart, "zero_distances": int((ours == 0).sum())}
 
 
 def peaks(known: int, asked: int) -> dict[str, float]:

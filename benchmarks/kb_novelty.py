@@ -137,7 +137,7 @@ def expectations(rows: list[Row]) -> dict[str, Any]:
 def groups(kind: str) -> dict[str, str]:
     """What a group is called -> how its figures begin."""
     thirds = {bucket: f"test/pooled_thirds/{bucket}" for bucket in BUCKETS}
-    return {"all": "test", **thirds, **({"novel block": "novel"} if kind in RULES else {})}
+    return {"all": "test", **thirds, **({"novel": "novel"} if kind in RULES else {})}
 
 
 def table(rows: list[Row]) -> dict[str, Any]:

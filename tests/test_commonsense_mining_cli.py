@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,3 +131,16 @@ def test_a_batch_keeps_every_row_and_says_why_some_have_no_score(run: Path, text
         scorer({"head": batch["head"], "relation": batch["relation"]})
     with pytest.raises(BadConfig, match="batch_size is 0"):
         score_dataset(None, run / "model", batch_size=0)
+
+
+@pytest.mark.slow
+def test_ray_data_scores_every_row_in_actors(ray_session: Any, run: Path, texts: list) -> None:
+    import ray
+
+    rows = [{"id": at, "head": h, "relation": r, "tail": t} for at, (h, r, t) in enumerate(texts)]
+    dataset = ray.data.from_items([*rows, {"id": len(rows), "head": "", "relation": RELATION, "tail": "x"}])
+    scored = score_dataset(dataset, run / "model", batch_size=8).sort("id").to_pandas()
+    assert scored["id"].tolist() == list(range(len(texts) + 1))
+    expected = TripleJudge.open(run / "model").judge(texts)
+    np.testing.assert_allclose(scored["score"][: len(texts)], [one.score for one in expected], rtol=1e-5)
+    assert scored["problem"].iloc[-1] and np.isnan(scored["score"].iloc[-1])

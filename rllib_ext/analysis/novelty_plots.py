@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 NAME = "by_novelty"
 PANELS = (("accuracy", "Accuracy"), ("f1", "F1"), ("auc", "AUC"), ("positive_rate", "Share of true triples"))
 COLUMNS = ("model", "group", "figure", "mean", "low", "high", "runs")
+ORDERED = ("near", "middle", "far")
 CHANCE = {"accuracy": 0.5, "auc": 0.5}
 
 
@@ -57,21 +58,15 @@ def draw_by_novelty(
 
 
 def by_novelty(records: Sequence[GroupFigure], *, title: str = "By novelty") -> Figure:
-    """Groups from left to right in the order in which they appear, "all" apart from them."""
+    """Groups from left to right in the order in which they appear, a line through the buckets."""
     table = novelty_table(records)
     panels = [panel for panel in PANELS if panel[0] in table.column("figure")]
     if not panels:
         raise BadData(f"there is nothing to draw: no record of {', '.join(name for name, _ in PANELS)}")
     groups, models = (list(dict.fromkeys(table.column(name))) for name in ("group", "model"))
-    height = 3.9 + 0.16 * len(models)
-    figure, axes = look.new_figure(
-        3.1 * len(panels) + 0.9,
-        height,
-        columns=len(panels),
-        top=1.0,
-        right=0.3,
-        bottom=0.75 + 0.2 * len(models),
-    )
+    legend = 0.22 * -(-len(models) // 4)
+    size = 3.1 * len(panels) + 0.9, 3.9 + legend
+    figure, axes = look.new_figure(*size, columns=len(panels), top=1.0, right=0.3, bottom=0.55 + legend)
     found = {row[:3]: Estimate(*row[3:]) for row in table.rows}
     for ax, (name, words) in zip(axes, panels, strict=True):
         for number, model in enumerate(models):
@@ -82,6 +77,7 @@ def by_novelty(records: Sequence[GroupFigure], *, title: str = "By novelty") -> 
             ax.axhline(CHANCE[name], color=look.GREY, linewidth=0.9, linestyle=":")
         ax.set_xticks(range(len(groups)), [look.label(group) for group in groups])
         ax.set_xlim(-0.6, len(groups) - 0.4)
+        ax.set_ylim(-0.03, 1.03)  # all of them are shares; an interval of few runs may reach beyond
         ax.set_title(words, loc="left", color=look.INK, size=10)
     runs = sorted({row[-1] for row in table.rows})
     figure.legend(
@@ -101,11 +97,11 @@ def _line(
     colour: str,
     model: str,
 ) -> None:
-    """Marks with intervals; a line between the groups that are ordered: "all" is none of them."""
+    """Marks with intervals, and a line through the buckets, which are ordered."""
     known = [(at, e) for at, e in enumerate(estimates) if e is not None]
     marked = [at + shift for at, _ in known]
     ax.plot(marked, [e.value for _, e in known], "o", color=colour, markersize=4.5, label=look.label(model))
-    joined = [(at + shift, e.value) for at, e in known if groups[at] != "all"]
+    joined = [(at + shift, e.value) for at, e in known if groups[at] in ORDERED]
     ax.plot([at for at, _ in joined], [value for _, value in joined], color=colour, linewidth=1.1, alpha=0.6)
     for at, estimate in known:
         if estimate.low is not None:
