@@ -7,8 +7,8 @@ Sides, in turn, one thread each:
     ours      `NoveltyIndex`: products of matrices over distinct phrases, candidates measured again in float64
     sklearn   `NearestNeighbors` (brute force, its own blocked product) in the joined space of 400 numbers. Its distance
               is at most the sum and at least the sum / sqrt(2), so its k nearest are candidates: the answer is certain
-              once the k-th is farther than the best sum; k grows eightfold for the triples where it is not. For a tenth of
-              the triples; its seconds are scaled up
+              once the k-th is farther than the best sum; k grows eightfold for the triples where it is not. For a tenth
+              of the triples; its seconds are scaled up
     scipy     `cdist` over all pairs, the direct way, for a fiftieth of the triples; scaled up likewise
 
 Triples are drawn: phrases of one to five words, words by a Zipf law, vectors normal with norm 2; 21,457 words and as many
@@ -143,9 +143,14 @@ def measure(known: int, asked: int, pairs: int) -> tuple[list[dict[str, Any]], d
     for pair in range(pairs):
         index, fit_cpu, _ = timed(lambda: NoveltyIndex.fit(train, vectors))
         ours, cpu, wall = timed(lambda index=index: index.distance(triples))
-        rows.append({"side": "ours", "pair": pair, "cpu_s": cpu + fit_cpu, "search_cpu_s": cpu, "wall_s": wall})
+        rows.append(
+            {"side": "ours", "pair": pair, "cpu_s": cpu + fit_cpu, "search_cpu_s": cpu, "wall_s": wall}
+        )
         (theirs, details), cpu, wall = timed(lambda: by_sklearn(train, few["sklearn"], vectors))
-        found = {"sklearn": (theirs, cpu, wall), "scipy": timed(lambda: by_scipy(train, few["scipy"], vectors))}
+        found = {
+            "sklearn": (theirs, cpu, wall),
+            "scipy": timed(lambda: by_scipy(train, few["scipy"], vectors)),
+        }
         apart = 0.0
         for side, (distances, cpu, wall) in found.items():
             scale = len(triples) / len(few[side])
