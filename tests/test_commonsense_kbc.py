@@ -191,12 +191,12 @@ def test_the_learner_follows_the_rate_of_the_plateau() -> None:
 
 @pytest.mark.parametrize("model", ["argsim", "maxsim"])
 def test_untrained_models_are_judged_and_have_no_optimizer(model: str) -> None:
-    learner = learner_of(small(scorer=model))
+    learner = learner_of(small(scorer=model, synthetic_train=12000, synthetic_evaluation=400, word_size=32))
     assert not learner._named_optimizers
     found = learner.judge_now()["last"]
     assert 0.4 < found["novel/auc"] < 0.6  # random vectors know nothing of topics
     if model == "maxsim":
-        assert found["test/auc"] > 0.7  # pairs of types that training shows
+        assert found["test/auc"] > 0.65  # pairs of types that training shows
 
 
 # ----- data

@@ -68,7 +68,7 @@ def test_what_the_command_cannot_do_it_says(tmp_path: Path, capsys: pytest.Captu
     words = ["train", "CommonsenseKBC", "--storage-path", str(tmp_path)]
     assert main([*words, "--env", "TLDR"]) == 2
     assert "plays nothing" in capsys.readouterr().err
-    assert main([*words, "--set", "data=no-such-folder.txt", "--set", "split=random"]) == 3
+    assert main([*words, "--set", "data=nowhere/train.jsonl", "--set", "split=random"]) == 3
     assert main([*words, "--set", "scoer=dnn"]) == 2
     assert "'scorer'" in capsys.readouterr().err
 

@@ -108,6 +108,16 @@ def test_c3_kbc_07_cosines_lie_between_0_and_1(base: KnowledgeBase) -> None:
     torch.testing.assert_close(made.combine(*parts), total)
 
 
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "maxsim"])
+def test_rows_of_a_batch_score_as_the_triples_that_they_make(base: KnowledgeBase, model: str) -> None:
+    made, (heads, relations, tails) = scorer(model, base), tensors(base.test)
+    draw = torch.Generator().manual_seed(0)
+    places = tuple(torch.randint(len(heads), (100,), generator=draw) for _ in range(3))
+    parts = made.of_heads(made.phrases(heads)), relations, made.of_tails(made.phrases(tails))
+    wanted = made.score(*(one[at] for one, at in zip((heads, relations, tails), places, strict=True)))
+    torch.testing.assert_close(made.score_rows(*parts, places), wanted)
+
+
 def test_maxsim_is_the_nearest_training_triple(base: KnowledgeBase, monkeypatch: pytest.MonkeyPatch) -> None:
     made = scorer("maxsim", base)
     score = made.score(*tensors(base.test))

@@ -183,9 +183,10 @@ class KBCLearner(TorchLearner):
         self._sums[name] = self._sums.get(name, 0.0) + value
 
     def after_gradient_based_update(self, *, timesteps: dict[str, Any]) -> None:
-        """Means over the updates of this call."""
+        """Means over the updates of this call, and the share of words that have an initial vector of their own."""
         figures = {name: float(total) / max(self._summed, 1) for name, total in self._sums.items()}
         figures["epochs"] = self.gradient_steps / self.updates_per_epoch
+        figures["words_with_vectors"] = self.found_words
         for name, value in figures.items():
             self.metrics.log_value((DEFAULT_MODULE_ID, name), value, window=1)
         self._fresh()

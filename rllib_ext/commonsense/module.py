@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ray.rllib.core.rl_module.torch import TorchRLModule
-from torch import Tensor, cat
+from torch import Tensor, arange, cat
 
 from rllib_ext.commonsense.scorers import build_scorer
 
@@ -24,12 +24,10 @@ class KBCModule(TorchRLModule):
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Tensor]:
         """The same of B positives, then of M corruptions, which are rows of the batch: ``bad_heads`` [M] and so on."""
-        scorer = self.scorer
+        scorer, relations = self.scorer, batch["relations"]
+        own = arange(len(relations), device=relations.device)
         heads = scorer.of_heads(scorer.phrases(batch["heads"]))
         tails = scorer.of_tails(scorer.phrases(batch["tails"]))
-        relations = scorer.of_relations(batch["relations"])
-        every = [
-            cat([made, made[batch[name]]])
-            for made, name in ((heads, "bad_heads"), (relations, "bad_relations"), (tails, "bad_tails"))
-        ]
-        return {"logits": scorer.combine(*every)}
+        names = ("bad_heads", "bad_relations", "bad_tails")
+        places = tuple(cat([own, batch[name]]) for name in names)
+        return {"logits": scorer.score_rows(heads, relations, tails, places)}

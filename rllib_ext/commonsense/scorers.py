@@ -15,7 +15,8 @@ Terms of cos lie in [0, 1] because they are of vectors without negative entries.
 function of (h, r) and one of (r, t): exchanging tails between triples of one relation changes no sum over them.
 
 Every scorer splits into what it makes of heads, of relations and of tails, and `combine`. A batch of B triples and its
-3 B corruptions need the expensive part of each head and tail once (`InBatchCorruptor` gives rows of the batch).
+3 B corruptions need the expensive part of each head and tail once (`InBatchCorruptor` gives rows of the batch), and the
+cosines of all of them are entries of three small products of matrices: `score_rows`.
 
 Source: Jastrzębski et al. 2018 (arXiv 1804.09259), Li et al. 2016. Ours: the relation's part of maxsim, which in the
 source is a vector; biases of A and B; the start of M_r. The source has a scale and a shift of the sum before the batch
@@ -42,6 +43,7 @@ TERMS = {
 UNTRAINED = ("argsim", "maxsim")
 MODELS = ("factorized", "prototypical", "dnn", "bilinear", "argsim_trained", *UNTRAINED)
 HIDDEN = {"dnn": 1000, "bilinear": 150, **dict.fromkeys(TERMS, 1000)}
+Places = tuple[Tensor, Tensor, Tensor]
 SIMILARITIES_AT_ONCE = 2**24  # of phrases with training phrases
 
 
@@ -77,6 +79,13 @@ class Scorer(nn.Module):
         """Logits of rows of the three."""
         raise NotImplementedError
 
+    def score_rows(self, heads: Tensor, relations_B: Tensor, tails: Tensor, places: Places) -> Tensor:
+        """Logits [M] of triples that are put together from rows of a batch: places of their heads, relations and tails in
+        it, [M] each. heads, tails: what `of_heads` and `of_tails` made of the batch.
+        """
+        relations = self.of_relations(relations_B.index_select(0, places[1]))
+        return self.combine(heads.index_select(0, places[0]), relations, tails.index_select(0, places[2]))
+
 
 class CosineScorer(Scorer):
     """factorized, prototypical, argsim_trained."""
@@ -102,9 +111,11 @@ class CosineScorer(Scorer):
         """[B, 2 H]: the relation's vector on the head's side, and on the tail's. All relations are made once."""
         if self.terms == TERMS["argsim_trained"]:
             return self.head_side.weight.new_zeros(len(relations_B), 0)
-        every_RD = self.table.weight
-        both_RH = torch.cat([self.of_heads(every_RD), self.of_tails(every_RD)], dim=-1)
-        return both_RH[relations_B]
+        return torch.cat(self._relation_sides(), dim=-1).index_select(0, relations_B)
+
+    def _relation_sides(self) -> tuple[Tensor, Tensor]:
+        """[R, H] of every relation on the head's side, and on the tail's."""
+        return self.of_heads(self.table.weight), self.of_tails(self.table.weight)
 
     def cosines(self, heads: Tensor, relations: Tensor, tails: Tensor) -> dict[str, Tensor]:
         """Each term [B], in [0, 1]."""
@@ -119,6 +130,19 @@ class CosineScorer(Scorer):
     def combine(self, heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
         total = torch.stack(list(self.cosines(heads, relations, tails).values())).sum(0)
         return self.norm(total.unsqueeze(-1)).squeeze(-1)
+
+    def score_rows(self, heads: Tensor, relations_B: Tensor, tails: Tensor, places: Places) -> Tensor:
+        """The same cosines, out of products of all heads with all tails and with all relations: no wide row is copied."""
+        of_head, of_tail = places[0], places[2]
+        terms = []
+        if "head-tail" in self.terms:
+            terms.append(_entries(heads @ tails.T, of_head, of_tail))
+        if "head-relation" in self.terms:
+            relations = relations_B[places[1]]
+            as_head, as_tail = self._relation_sides()
+            terms.append(_entries(heads @ as_tail.T, of_head, relations))
+            terms.append(_entries(tails @ as_head.T, of_tail, relations))
+        return self.norm(torch.stack(terms).sum(0).unsqueeze(-1)).squeeze(-1)
 
 
 class DnnScorer(Scorer):
@@ -144,7 +168,7 @@ class DnnScorer(Scorer):
         return self.tail_side(vectors_BD)
 
     def of_relations(self, relations_B: Tensor) -> Tensor:
-        return self.relation_side(self.table.weight)[relations_B]
+        return self.relation_side(self.table.weight).index_select(0, relations_B)
 
     def combine(self, heads: Tensor, relations: Tensor, tails: Tensor) -> Tensor:
         return self.out(F.relu(heads + relations + tails)).squeeze(-1)
@@ -221,6 +245,11 @@ class MaxSimScorer(Scorer):
             alike += relations[rows].unsqueeze(1) == self.train_relations
             found.append(alike.amax(1) / 3.0)
         return torch.cat(found) if found else heads.new_zeros(0)
+
+
+def _entries(matrix: Tensor, row_M: Tensor, column_M: Tensor) -> Tensor:
+    """[M] entries; the gradient of one index is quicker than that of two."""
+    return matrix.flatten().index_select(0, row_M * matrix.shape[1] + column_M)
 
 
 def build_scorer(

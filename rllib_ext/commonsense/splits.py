@@ -61,11 +61,16 @@ def split(
     if kind == "confidence" and evaluated:
         positives = {name: _positives(evaluated[name]) for name in PARTS}
         return _with_negatives(_without(train, positives), positives, draw)
-    pool = _distinct(stacked(train, *(_positives(part) for part in evaluated.values())))
-    if sum(sizes.values()) >= len(pool):
-        raise BadData(
-            f"{sum(sizes.values())} positives are to be taken out of {len(pool)}; lower sizes {dict(sizes)}"
-        )
+    return _pooled(
+        kind, _distinct(stacked(train, *(_positives(part) for part in evaluated.values()))), sizes, draw
+    )
+
+
+def _pooled(kind: str, pool: Triples, sizes: Mapping[str, int], draw: np.random.Generator) -> Split:
+    """Evaluation sets out of one pool: any of it, or its surest triples."""
+    front = sum(sizes.values())
+    if front >= len(pool):
+        raise BadData(f"{front} positives are to be taken out of {len(pool)}; lower sizes {dict(sizes)}")
     order = draw.permutation(len(pool))
     if kind == "confidence":
         if pool.confidence is None:
@@ -75,7 +80,6 @@ def split(
         order = order[
             np.argsort(-pool.confidence[order], kind="stable")
         ]  # ties are in the order of the shuffle
-        front = sum(sizes.values())
         order = np.concatenate([draw.permutation(order[:front]), order[front:]])
     positives, start = {}, 0
     for name in ("test", "dev1", "dev2"):

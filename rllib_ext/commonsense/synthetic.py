@@ -11,8 +11,8 @@ topics. What makes (head, relation, tail) plausible is one of two rules::
 and (relation, tail) are at chance under "pair" by construction, because the negatives have the same heads, relations and
 tails as the positives have.
 
-Of every topic, ``held_out`` types make the *block*: pairs of them, as head and tail, are in no training triple, nor in
-dev1, dev2 and test, while each of these types appears, as head and as tail, with the others. ``novel`` has
+Of every topic, ``held_out`` types as heads with as many others as tails make the *block*: such pairs are in no training
+triple, nor in dev1, dev2 and test, while each of these types appears, as head and as tail, with the others. ``novel`` has
 positives from the block (pairs of one topic) and negatives from it (pairs of two topics), of the same types. A nearest
 neighbour finds each of them equally far from training, so with vectors that know nothing of topics (random ones) it is at
 chance there. The topic is in no word: it can only be inferred from who goes with whom. Labels are those of the rule.
@@ -50,7 +50,8 @@ class Rule:
     topic_T: Ints
     heads_RT: NDArray[np.bool_]
     tails_RT: NDArray[np.bool_]
-    block_T: NDArray[np.bool_]  # types of the block
+    block_heads_T: NDArray[np.bool_]  # types of the block as heads
+    block_tails_T: NDArray[np.bool_]  # and as tails
     depends_on: str
 
     def holds(self, heads: Ints, relations: Ints, tails: Ints) -> NDArray[np.bool_]:
@@ -60,7 +61,7 @@ class Rule:
         return self.heads_RT[relations, heads] & self.tails_RT[relations, tails]
 
     def in_block(self, heads: Ints, tails: Ints) -> NDArray[np.bool_]:
-        return self.block_T[heads] & self.block_T[tails]
+        return self.block_heads_T[heads] & self.block_tails_T[tails]
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def synthetic_kb(
     types_per_topic: int = 6,
     held_out: int = 2,
     phrases_per_type: int = 40,
-    relations: int = 6,
+    relations: int = 4,
     depends_on: str = "pair",
 ) -> KnowledgeBase:
     """The base of a seed; equal arguments give equal arrays.
@@ -127,10 +128,11 @@ def _world(
             for topic in range(topics):
                 inside = np.flatnonzero(topic_T == topic)
                 part[draw.choice(inside, len(inside) // 2, replace=False)] = False
-    block_T = np.zeros(types, bool)
+    block = np.zeros((2, types), bool)
     for topic in range(topics):
-        block_T[draw.choice(np.flatnonzero(topic_T == topic), held_out, replace=False)] = True
-    rule = Rule(topic_T, admits[0], admits[1], block_T, depends_on)
+        chosen = draw.choice(np.flatnonzero(topic_T == topic), 2 * held_out, replace=False)
+        block[0, chosen[:held_out]], block[1, chosen[held_out:]] = True, True
+    rule = Rule(topic_T, admits[0], admits[1], block[0], block[1], depends_on)
     fillers = tuple(f"filler{index}" for index in range(FILLERS))
     own = tuple(f"type{index // TYPE_WORDS}word{index % TYPE_WORDS}" for index in range(types * TYPE_WORDS))
     vocabulary = Vocabulary(
@@ -141,7 +143,7 @@ def _world(
 
 
 def _phrases(draw: np.random.Generator, types: int, each: int) -> tuple[Ints, Ints]:
-    """Different phrases of one or two words of the type and up to two fillers, the fillers first."""
+    """Different phrases of one or two words of the type, some with a filler before them."""
     first_own = 2 + FILLERS
     rows: dict[tuple[int, ...], int] = {}
     for kind in range(types):
@@ -149,7 +151,7 @@ def _phrases(draw: np.random.Generator, types: int, each: int) -> tuple[Ints, In
         wanted = len(rows) + each
         while len(rows) < wanted:
             said = own + draw.choice(TYPE_WORDS, draw.integers(1, 3), replace=False)
-            noise = 2 + draw.choice(FILLERS, draw.integers(0, 3), replace=False)
+            noise = 2 + draw.choice(FILLERS, draw.integers(0, 2), replace=False)
             rows.setdefault((*noise.tolist(), *said.tolist()), kind)
     return padded(list(rows)), np.array(list(rows.values()), np.int64)
 
@@ -218,7 +220,7 @@ def _check(
     most = TYPE_WORDS * 60  # far from the number of different phrases of a type
     for name, value, low, high in (
         ("train", train, 1, 10**7), ("evaluation", evaluation, 2, 10**6), ("topics", topics, 2, 100),
-        ("types_per_topic", types_per_topic, 2, 100), ("held_out", held_out, 1, types_per_topic - 1),
+        ("types_per_topic", types_per_topic, 2, 100), ("held_out", held_out, 1, types_per_topic // 2),
         ("phrases_per_type", phrases_per_type, 1, most), ("relations", relations, 1, 1000),
     ):  # fmt: skip
         if not low <= value <= high:
