@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,16 @@ class Piece:
                 self.failed.append(f"{asdict(batch[0])} and the {len(batch) - 1} after it: see {log}")
 
 
-def serve(cell: Callable[..., Any], run: Callable[[Any], dict[str, Any]]) -> int:
-    """The whole of a cells' process: reads them from standard input, runs each, prints its row as a JSON line."""
+def serve(
+    cell: Callable[..., Any],
+    run: Callable[[Any], dict[str, Any]],
+    session: Callable[[], AbstractContextManager[None]] = ray_session,
+) -> int:
+    """The whole of a cells' process: reads them from standard input, runs each, prints its row as a JSON line. session:
+    what they run in; `contextlib.nullcontext` for cells that need no Ray.
+    """
     cells = [cell(**json.loads(line)) for line in sys.stdin if line.strip()]
-    with ray_session():
+    with session():
         for one in cells:
             print(json.dumps(run(one)), flush=True)
     return 0

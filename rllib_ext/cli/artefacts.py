@@ -6,10 +6,13 @@ from argparse import Namespace
 
 
 def plot(options: Namespace) -> int:
-    """Draw the report of a run or of a sweep, and how its agents communicate; the lines printed are the paths."""
+    """Draw the report of a run or of a sweep, and what it has by novelty or of communication; the lines printed are the
+    paths.
+    """
     from pathlib import Path
 
     from rllib_ext.analysis.communication import communication_files, plot_communication
+    from rllib_ext.analysis.novelty_report import plot_by_novelty
     from rllib_ext.analysis.report import build_report
     from rllib_ext.analysis.sweep_data import is_sweep
     from rllib_ext.analysis.sweep_report import build_sweep_report
@@ -18,9 +21,13 @@ def plot(options: Namespace) -> int:
     folder = Path(options.run).expanduser()
     if is_sweep(folder):
         print(build_sweep_report(folder))
+        for picture in plot_by_novelty(folder):
+            print(picture)
     elif (folder / "config.json").is_file() or not communication_files(folder):
         folder = find_run(options.run)
         print(build_report(folder))
+        for picture in plot_by_novelty(folder):
+            print(picture)
     if communication_files(folder):  # alone where the folder holds no run: results of a benchmark
         pictures = folder / "report" / "communication"
         plot_communication(folder, pictures)

@@ -1,4 +1,4 @@
-"""``evaluate``: a run or a checkpoint on held-out prompts, by the run's own settings.
+"""``evaluate``: a run or a checkpoint on held-out prompts, by the run's own settings; or candidate triples (`mining`).
 
 What the evaluation writes (samples, timeline) goes into a folder of its own below the run; its line is added
 to the run's ``evaluations.jsonl`` where it continues it, so that the report shows it. A line about an older
@@ -13,9 +13,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rllib_ext.cli.run_paths import find_checkpoint
+from rllib_ext.cli.run_paths import find_checkpoint, run_of
 from rllib_ext.cli.session import running, session_of
-from rllib_ext.cli.settings import RunSettings, is_stage, read_settings, refuse_without_model
+from rllib_ext.cli.settings import (
+    RunSettings,
+    is_stage,
+    kind_of,
+    read_settings,
+    refuse_without_model,
+)
 from rllib_ext.errors import BadConfig
 from rllib_ext.llm import persistence
 from rllib_ext.llm.model_folder import require_pinned
@@ -27,6 +33,8 @@ EVALUATIONS = "evaluations.jsonl"
 
 def evaluate(options: Namespace) -> int:
     """Print a table, or with ``--json`` one line."""
+    if options.candidates is not None:
+        return _mine(options)
     run, path = find_checkpoint(options.run)
     config = read_json(run / "config.json")
     if is_stage(config):
@@ -56,6 +64,17 @@ def evaluate(options: Namespace) -> int:
     added = _add(run, record)
     _print(options, settings, path, {**record, "folder": str(folder), "added_to_run": added})
     return 0
+
+
+def _mine(options: Namespace) -> int:
+    """Candidate triples, ranked by a run that scores them."""
+    from rllib_ext.cli.mining import mine_candidates
+
+    run = run_of(options.run)
+    config = read_json(run / "config.json")
+    if kind_of(config) != "triples":
+        raise BadConfig(f"{run} does not score triples; --candidates is for runs of CommonsenseKBC")
+    return mine_candidates(options, run)
 
 
 def _load(algorithm: Any, path: Path, *, initial_scores: bool) -> None:

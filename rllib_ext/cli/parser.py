@@ -119,16 +119,7 @@ def _build() -> _Verbs:
     resume, evaluate, plot, export = (verbs.choices[n] for n in ("resume", "evaluate", "plot", "export"))
     resume.add_argument("run", metavar="RUN", help="a run folder, or its name below ./runs")
     _session(resume)
-    evaluate.add_argument(
-        "run", metavar="RUN|CHECKPOINT", help="a run (its newest checkpoint) or a checkpoint"
-    )
-    evaluate.add_argument(
-        "--split", default="test", choices=("validation", "test", "train"), help="default: test"
-    )
-    evaluate.add_argument(
-        "--prompts", type=int, metavar="N", help="held-out prompts; default: those of the run"
-    )
-    _session(evaluate)
+    _evaluate(evaluate)
     plot.add_argument("run", metavar="RUN|SWEEP", help="a folder, or its name below ./runs")
     export.add_argument("run", metavar="RUN|CHECKPOINT", help="a run (its newest checkpoint) or a checkpoint")
     export.add_argument("--to", required=True, metavar="FOLDER", help="where to write the model")
@@ -183,6 +174,20 @@ def _train(parser: Parser) -> None:
     add("--evaluate-every", type=int, metavar="UPDATES", help="0: never; default: a tenth of the run")
     add("--dry-run", action="store_true", help="print the resolved configuration as JSON and stop")
     add("--smoke", action="store_true", help="the whole path in about a minute on two cores, on a tiny model")
+    _session(parser)
+
+
+def _evaluate(parser: Parser) -> None:
+    add = parser.add_argument
+    add("run", metavar="RUN|CHECKPOINT", help="a run (its newest checkpoint) or a checkpoint")
+    add("--split", default="test", choices=("validation", "test", "train"), help="default: test")
+    add("--prompts", type=int, metavar="N", help="held-out prompts; default: those of the run")
+    mining = parser.add_argument_group("candidate triples, of a run of CommonsenseKBC")
+    add = mining.add_argument
+    add("--candidates", metavar="FILE", help="tab-separated triples, or text: rank them by novelty")
+    add("--top", type=int, default=100, metavar="N", help="so many of each bucket of novelty; default: 100")
+    add("--cuts", type=float, nargs=2, metavar=("NEAR", "FAR"), help="distances; default: thirds")
+    add("--keep-known", action="store_true", help="rank what training states, too")
     _session(parser)
 
 

@@ -109,12 +109,13 @@ def _block(
 
 def _distances(points_PD: Floats, queries_BD: Floats, norms_P: Floats) -> Floats:
     """Euclidean distances (P, B), as good as float32 gets them from one product."""
-    found = points_PD @ queries_BD.T
+    found: Floats = points_PD @ queries_BD.T
     found *= -2.0
     found += norms_P[:, None]
     found += _squares(queries_BD)
     np.maximum(found, 0.0, out=found)
-    return np.sqrt(found, out=found)
+    np.sqrt(found, out=found)
+    return found
 
 
 def _sums(tables: list[Floats], known: PairSet, rows: slice, queries: Integers | None = None) -> Floats:
@@ -123,15 +124,16 @@ def _sums(tables: list[Floats], known: PairSet, rows: slice, queries: Integers |
         found: Floats = tables[0].take(known.first_N[rows], axis=0)
         found += tables[1].take(known.second_N[rows], axis=0)
         return found
-    return np.add(
-        tables[0][np.ix_(known.first_N[rows], queries)], tables[1][np.ix_(known.second_N[rows], queries)]
-    )
+    some: Floats = tables[0][np.ix_(known.first_N[rows], queries)]
+    some += tables[1][np.ix_(known.second_N[rows], queries)]
+    return some
 
 
 def _error(dimensions: int, queries_BD: Floats, norms_P: Floats) -> Floats:
     """Bound (B,) on the error of a distance: the root of D eps (|a| + |b|)^2 at the farthest point."""
     farthest = np.sqrt(norms_P.max(initial=0.0)) + np.sqrt(_squares(queries_BD))
-    return (np.sqrt(dimensions * EPSILON + 8 * EPSILON) * farthest).astype(np.float32)
+    bound: Floats = (np.sqrt(dimensions * EPSILON + 8 * EPSILON) * farthest).astype(np.float32)
+    return bound
 
 
 def _exact(
@@ -151,8 +153,10 @@ def _exact(
 
 def _length(one: Floats, other: Floats) -> NDArray[np.float64]:
     difference = one.astype(np.float64) - other
-    return np.sqrt(np.einsum("nd,nd->n", difference, difference))
+    length: NDArray[np.float64] = np.sqrt(np.einsum("nd,nd->n", difference, difference))
+    return length
 
 
 def _squares(points: Floats) -> Floats:
-    return np.einsum("nd,nd->n", points, points)
+    squares: Floats = np.einsum("nd,nd->n", points, points)
+    return squares
