@@ -30,8 +30,8 @@ ALGORITHMS: dict[str, str] = {
 }
 
 # Those of them that train no language model, by what they train on: Gymnasium environments, PettingZoo ones of `GAMES`
-# (together, or with interests of their own), Atari, recorded frames of Atari, scenes drawn with their answers, and triples
-# of phrases. Their runs are in `rllib_ext.cli`.
+# (together, or with interests of their own), Atari, recorded frames of Atari, scenes drawn with their answers, and
+# triples of phrases. Their runs are in `rllib_ext.cli`.
 KINDS: dict[str, frozenset[str]] = {
     "gymnasium": frozenset({"ElasticResetPPO"}),
     "multi-agent": frozenset({"ContrastiveComm"}),

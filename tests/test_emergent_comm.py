@@ -97,7 +97,7 @@ def _weights(algorithm: Any) -> list[torch.Tensor]:
 
 
 def test_a_bias_that_is_switched_and_what_drifts(ray_session: ModuleType) -> None:
-    """Without rates nothing drifts, and the switched bias alone moves the receiver's loss; with rates the protocol does."""
+    """Without rates nothing drifts, and the switched bias alone moves the receiver's loss; with rates both move."""
     still = config_of("SenderReceiver", {"bias": 180.0}, sender_lr=0.0, receiver_lr=0.0, updates_per_iteration=2,
                       switch_after=1, switch_bias=0.0).build_algo()  # fmt: skip
     moving = config_of("SenderReceiver", {"bias": 0.0}, **CIRCLE, updates_per_iteration=100).build_algo()

@@ -21,8 +21,14 @@ from tuned_configs._points import Points, listed
 
 
 def checked(name: str, fixed: Mapping[str, Any], points: Points, args: argparse.Namespace) -> Points:
-    """The points, each with every seed of ``args``, after every one was found to be a valid configuration of the
-    algorithm ``name``. Raises BadConfig where one is none, and names a setting of ``--set`` that there is not.
+    """The points, each with every seed of ``args``, after `require_valid`."""
+    require_valid(name, fixed, points, args)
+    return [{**point, "seed": seed} for point in points for seed in _flags.seeds(args)]
+
+
+def require_valid(name: str, fixed: Mapping[str, Any], points: Points, args: argparse.Namespace) -> None:
+    """Raises BadConfig where a point is no configuration of the algorithm ``name``, before any trial is begun, and names
+    a setting of ``--set`` that there is not.
     """
     logging.getLogger("ray.rllib").setLevel(logging.ERROR)  # what it says of every configuration
     defaults = config_class(name)()
@@ -31,7 +37,6 @@ def checked(name: str, fixed: Mapping[str, Any], points: Points, args: argparse.
             raise unknown_name("setting in --set", setting, vars(defaults))
     for point in points:
         config_class(name)().update_from_dict({**fixed, **point}).validate()
-    return [{**point, "seed": seed} for point in points for seed in _flags.seeds(args)]
 
 
 def tuner(
@@ -41,12 +46,14 @@ def tuner(
     points: Points,
     stop: Mapping[str, float],
     results: int,
+    scheduler: Any = None,
 ) -> Tuner:
     """The Tuner over these trials of the algorithm ``name``: an interrupted sweep is continued. results: of a trial, of
-    which every tenth is a checkpoint.
+    which every tenth is a checkpoint. scheduler: Tune's, that may end trials early.
     """
     rllib_ext.register()
     space, tune_config = listed(fixed, points, args.num_samples)
+    tune_config.scheduler = scheduler
     return Sweep(
         args.name,
         algorithm(name),
@@ -66,6 +73,7 @@ def run(
     *,
     knobs: Sequence[str],
     metrics: Sequence[str],
+    x: str | None = None,
 ) -> int:
     """Run the sweep, print its table, draw it, and print one JSON line; with ``--dry-run`` print the plan alone."""
     began = time.monotonic()
@@ -74,4 +82,4 @@ def run(
         return 0
     with _flags.session(args):
         results = build(args).fit()
-    return conclude(args, results, began, knobs=knobs, metrics=metrics)
+    return conclude(args, results, began, knobs=knobs, metrics=metrics, x=x)

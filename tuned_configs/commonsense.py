@@ -19,25 +19,21 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ray.tune import Tuner
 
-import rllib_ext
 from rllib_ext.commonsense.embeddings import PPMI_SVD, RANDOM
 from rllib_ext.commonsense.knobs import SYNTHETIC
 from rllib_ext.commonsense.scorers import MODELS, UNTRAINED
 from rllib_ext.commonsense.splits import SPLITS
-from rllib_ext.errors import BadConfig, unknown_name
-from rllib_ext.registry import algorithm, config_class
-from rllib_ext.runtime.sweep import Sweep
+from rllib_ext.errors import BadConfig
+from rllib_ext.registry import config_class
 from tuned_configs import _flags
-from tuned_configs._outcome import conclude
-from tuned_configs._points import Points, listed
+from tuned_configs._algorithm_sweep import require_valid, run, tuner
+from tuned_configs._points import Points
 
 PLAYED = ("factorized", "prototypical", "dnn", "bilinear", "argsim", "maxsim")
 SMOKE_SCORERS = ("factorized", "prototypical", "maxsim")
@@ -104,14 +100,10 @@ def fixed(args: argparse.Namespace) -> dict[str, Any]:
 
 def trials(args: argparse.Namespace) -> Points:
     """Every combination, with every seed. Raises BadConfig where one cannot hold."""
-    defaults = config_class("CommonsenseKBC")()
-    for name in args.set:
-        if not hasattr(defaults, name):
-            raise unknown_name("setting in --set", name, vars(defaults))
     found = []
     for scorer, split, embedding in itertools.product(args.scorer, args.split, args.embedding):
         point = {"scorer": scorer, "split": split, "embedding": embedding}
-        config_class("CommonsenseKBC")().update_from_dict({**fixed(args), **point}).validate()
+        require_valid("CommonsenseKBC", fixed(args), [point], args)
         drawn = scorer not in UNTRAINED or embedding == RANDOM
         found += [{**point, "seed": seed} for seed in _flags.seeds(args)[: None if drawn else 1]]
     return found
@@ -127,36 +119,15 @@ def iterations(args: argparse.Namespace) -> int:
 
 def build(args: argparse.Namespace) -> Tuner:
     """The Tuner: trials that stop after so many iterations, an interrupted sweep continued."""
-    rllib_ext.register()
-    own = fixed(args)
-    space, tune_config = listed(own, trials(args), args.num_samples)
     count = iterations(args)
-    return Sweep(
-        args.name,
-        algorithm("CommonsenseKBC"),
-        space,
-        storage=args.storage_path,
-        tune=tune_config,
-        stop={ITERATIONS: count},
-        checkpoint_frequency=max(1, count // 5),
-        verbose=0 if args.smoke else 1,
-    ).tuner(must_exist=args.resume)
+    return tuner(args, "CommonsenseKBC", fixed(args), trials(args), {ITERATIONS: count}, count)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the sweep, print its table, draw it, and print one JSON line."""
-    began, args = time.monotonic(), arguments(argv)
-    points = trials(args)
-    if args.dry_run:
-        print(
-            json.dumps(
-                {"fixed": fixed(args), "stop": {ITERATIONS: iterations(args)}, "trials": points}, indent=1
-            )
-        )
-        return 0
-    with _flags.session(args):
-        results = build(args).fit()
-    return conclude(args, results, began, knobs=["scorer", "split", "embedding", "seed"], metrics=METRICS)
+    args = arguments(argv)
+    plan = {"fixed": fixed(args), "stop": {ITERATIONS: iterations(args)}, "trials": trials(args)}
+    return run(args, plan, build, knobs=["scorer", "split", "embedding", "seed"], metrics=METRICS)
 
 
 if __name__ == "__main__":

@@ -17,22 +17,18 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import time
 from functools import partial
 from typing import Any
 
-from ray.tune import TuneConfig, Tuner
+from ray.tune import Tuner
 from ray.tune.schedulers import ASHAScheduler
 
-import rllib_ext
-from rllib_ext.errors import BadConfig, unknown_name
-from rllib_ext.registry import algorithm, config_class
-from rllib_ext.runtime.sweep import Sweep
+from rllib_ext.errors import BadConfig
+from rllib_ext.registry import config_class
 from rllib_ext.sqoop.sizes import SIZES, recipe
 from tuned_configs import _flags
-from tuned_configs._outcome import conclude
-from tuned_configs._points import Points, listed
+from tuned_configs._algorithm_sweep import checked, run, tuner
+from tuned_configs._points import Points
 
 UPDATES = "num_updates_lifetime"
 SEEN = "acc_seen"
@@ -130,15 +126,11 @@ def kinds(args: argparse.Namespace) -> Points:
 def trials(args: argparse.Namespace) -> Points:
     """Every combination, with every seed and its length. Raises BadConfig where one cannot hold."""
     defaults = config_class("SQOOP")()
-    for name in args.set:
-        if not hasattr(defaults, name):
-            raise unknown_name("setting in --set", name, vars(defaults))
     found = []
     for kind, rhs in itertools.product(kinds(args), args.rhs):
         point = {name: getattr(defaults, name) for name in AXES} | kind | {"rhs_per_lhs": rhs}
-        config_class("SQOOP")().update_from_dict({**fixed(args), **point}).validate()
         found.append(point)
-    return [{**point, "seed": seed} for point in found for seed in _flags.seeds(args)]
+    return checked("SQOOP", fixed(args), found, args)
 
 
 def updates(args: argparse.Namespace) -> int:
@@ -158,54 +150,29 @@ def updates(args: argparse.Namespace) -> int:
 
 def build(args: argparse.Namespace) -> Tuner:
     """The Tuner: trials that stop after so many updates, an interrupted sweep continued."""
-    rllib_ext.register()
-    space, tune_config = listed(fixed(args), trials(args), args.num_samples)
-    count, an_iteration = updates(args), space.get("updates_per_iteration", 100)
-    if args.asha:
-        tune_config = _with_asha(tune_config, args.grace or GRACE[args.preset], count)
-    return Sweep(
-        args.name,
-        algorithm("SQOOP"),
-        space,
-        storage=args.storage_path,
-        tune=tune_config,
-        stop={UPDATES: count},
-        checkpoint_frequency=max(1, count // an_iteration // 10),
-        verbose=0 if args.smoke else 1,
-    ).tuner(must_exist=args.resume)
+    own, count = fixed(args), updates(args)
+    scheduler = _asha(args.grace or GRACE[args.preset], count) if args.asha else None
+    results = count // own.get("updates_per_iteration", 100)
+    return tuner(args, "SQOOP", own, trials(args), {UPDATES: count}, results, scheduler)
 
 
-def _with_asha(tune_config: TuneConfig, grace: int, count: int) -> TuneConfig:
+def _asha(grace: int, count: int) -> ASHAScheduler:
     """Half of the trials stop at ``grace`` updates, then at twice that; the seen pairs decide, never the unseen ones."""
     if grace >= count:
         raise BadConfig(
             f"--grace is {grace} and a trial has {count} updates: nothing could be stopped; lower it"
         )
-    tune_config.scheduler = ASHAScheduler(
+    return ASHAScheduler(
         time_attr=UPDATES, metric=SEEN, mode="max", grace_period=grace, max_t=count, reduction_factor=2
     )
-    return tune_config
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the sweep, print its table, draw it, and print one JSON line."""
-    began, args = time.monotonic(), arguments(argv)
-    points = trials(args)
-    if args.dry_run:
-        print(
-            json.dumps({"fixed": fixed(args), "stop": {UPDATES: updates(args)}, "trials": points}, indent=1)
-        )
-        return 0
-    with _flags.session(args):
-        results = build(args).fit()
-    told = (
-        ("encoder", "layout", "module", "p0")
-        if args.study == "induction"
-        else ("encoder", "layout", "module")
-    )
-    return conclude(
-        args, results, began, knobs=[*told, "rhs_per_lhs", "seed"], metrics=METRICS, x="rhs_per_lhs"
-    )
+    args = arguments(argv)
+    told = ("encoder", "layout", "module", *(("p0",) if args.study == "induction" else ()))
+    plan = {"fixed": fixed(args), "stop": {UPDATES: updates(args)}, "trials": trials(args)}
+    return run(args, plan, build, knobs=[*told, "rhs_per_lhs", "seed"], metrics=METRICS, x="rhs_per_lhs")
 
 
 if __name__ == "__main__":
