@@ -163,7 +163,7 @@ def test_stock_ppo_samples_learns_and_acts_on_what_it_learnt() -> None:
 
 @pytest.mark.slow
 def test_stock_ppo_learns_a_pool_of_scenes() -> None:
-    """Sixteen scenes by heart: the reward rises from guessing's .5 within some iterations of RLlib's runner and learner."""
+    """Sixteen scenes by heart: reward rises from guessing's .5 within some iterations of RLlib's runner and learner."""
     torch.manual_seed(0)
     config = ppo(512, pool_size=16, questions_per_episode=16)
     runner, learner = SingleAgentEnvRunner(config=config), config.build_learner(env=SqoopEnv())
