@@ -162,12 +162,18 @@ def test_stock_ppo_samples_learns_and_acts_on_what_it_learnt() -> None:
 
 
 @pytest.mark.slow
-def test_stock_ppo_learns_a_pool_of_scenes(ray_session) -> None:
-    """A few hundred scenes by heart: reward rises well above guessing within some iterations of RLlib's own PPO."""
-    algorithm = ppo(2048, pool_size=256).build_algo()
-    try:
-        returns = [algorithm.train()["env_runners"]["episode_return_mean"] / 64 for _ in range(30)]
-    finally:
-        algorithm.stop()
-    assert abs(returns[0] - 0.5) < 0.1
-    assert returns[-1] > 0.7
+def test_stock_ppo_learns_a_pool_of_scenes() -> None:
+    """Sixteen scenes by heart: reward rises from guessing's .5 within some iterations of RLlib's runner and learner."""
+    torch.manual_seed(0)
+    config = ppo(512, pool_size=16, questions_per_episode=16)
+    runner, learner = SingleAgentEnvRunner(config=config), config.build_learner(env=SqoopEnv())
+    means = []
+    for _ in range(20):
+        runner.set_state({COMPONENT_RL_MODULE: learner.get_state(inference_only=True)[COMPONENT_RL_MODULE]})
+        episodes = runner.sample(num_timesteps=512)
+        means.append(np.concatenate([episode.get_rewards() for episode in episodes]).mean())
+        steps = {"num_env_steps_sampled_lifetime": 0}
+        learner.update(episodes=episodes, timesteps=steps, num_epochs=4, minibatch_size=128)
+    runner.stop()
+    assert abs(means[0] - 0.5) < 0.15
+    assert means[-1] > 0.75

@@ -43,7 +43,7 @@ from envs.sqoop import paper
 from envs.sqoop.cells import BALANCES, assign
 from envs.sqoop.pairs import Pairs, make_pairs
 from envs.sqoop.presets import PRESETS
-from envs.sqoop.rendering import RENDERERS, make_sprites
+from envs.sqoop.rendering import RENDERERS, Sprites, make_sprites
 from envs.sqoop.sampling import AT_ONCE, Room, Shorts, check_room, place
 from envs.sqoop.scenes import Scenes
 from envs.sqoop.vocabulary import Ints, first_is_smaller, glyph_names, relation_axis
@@ -88,15 +88,7 @@ class SqoopGenerator:
             self.above_is_visual = flag("above_is_visual", above_is_visual)
         self.seed = whole("seed", seed, 0)
         self.rotate = flag("rotate", rotate)
-        self.sprites = make_sprites(
-            self.renderer, self.num_glyphs, self.image_size, self.glyph_size, font, clip=original
-        )
-        boxes = self.sprites.boxes
-        self._room = Room(self.image_size, self.num_objects, self.min_sep, int(boxes.min()), int(boxes.max()))
-        if original:
-            paper.check_room(self._room, boxes, self.rotate)
-        else:
-            check_room(self._room)
+        self.sprites, self._room = self._prepared(font)
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> SqoopGenerator:
@@ -160,6 +152,20 @@ class SqoopGenerator:
             shapes_NK.astype(np.int64),
             self.sprites.boxes.astype(np.int64)[sizes_NK],
         )
+
+    def _prepared(self, font: str | None) -> tuple[Sprites, Room]:
+        """What is drawn and the room for it, which must do."""
+        original = self.parity is not None
+        sprites = make_sprites(
+            self.renderer, self.num_glyphs, self.image_size, self.glyph_size, font, clip=original
+        )
+        boxes = sprites.boxes
+        room = Room(self.image_size, self.num_objects, self.min_sep, int(boxes.min()), int(boxes.max()))
+        if original:
+            paper.check_room(room, boxes, self.rotate)
+        else:
+            check_room(room)
+        return sprites, room
 
     def _place(
         self,
