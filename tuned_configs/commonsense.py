@@ -50,7 +50,7 @@ SMOKE: dict[str, Any] = {
     "updates_per_iteration": 10,
     "judge_every": 1,
 }
-UPDATES, ITERATIONS = "num_updates_lifetime", "training_iteration"
+UPDATES = "num_updates_lifetime"
 THIRDS = ("near", "middle", "far")
 METRICS = (
     UPDATES,
@@ -117,28 +117,28 @@ def trials(args: argparse.Namespace) -> Points:
     return found
 
 
-def iterations(args: argparse.Namespace) -> int:
-    """How many a trained model takes: the epochs over the triples that there are."""
+def updates(args: argparse.Namespace) -> int:
+    """How many a trained model takes: the epochs over the triples that there are, in whole iterations."""
     config = config_class("CommonsenseKBC")().update_from_dict({**fixed(args), "split": args.split[0]})
     triples = len(config.triples.base.train)
-    updates = args.epochs * triples / config.train_batch_size_per_learner
-    return max(config.judge_every, round(updates / config.updates_per_iteration))
+    steps = args.epochs * triples / config.train_batch_size_per_learner
+    return config.updates_per_iteration * max(config.judge_every, round(steps / config.updates_per_iteration))
 
 
 def build(args: argparse.Namespace) -> Tuner:
-    """The Tuner: trials that stop after so many iterations, an interrupted sweep continued."""
+    """The Tuner: trials that stop after so many updates, an interrupted sweep continued."""
     rllib_ext.register()
     own = fixed(args)
     space, tune_config = listed(own, trials(args), args.num_samples)
-    count = iterations(args)
+    count = updates(args)
     return Sweep(
         args.name,
         algorithm("CommonsenseKBC"),
         space,
         storage=args.storage_path,
         tune=tune_config,
-        stop={ITERATIONS: count},
-        checkpoint_frequency=max(1, count // 5),
+        stop={UPDATES: count},
+        checkpoint_frequency=max(1, count // space.get("updates_per_iteration", 100) // 5),
         verbose=0 if args.smoke else 1,
     ).tuner(must_exist=args.resume)
 
@@ -149,9 +149,7 @@ def main(argv: list[str] | None = None) -> int:
     points = trials(args)
     if args.dry_run:
         print(
-            json.dumps(
-                {"fixed": fixed(args), "stop": {ITERATIONS: iterations(args)}, "trials": points}, indent=1
-            )
+            json.dumps({"fixed": fixed(args), "stop": {UPDATES: updates(args)}, "trials": points}, indent=1)
         )
         return 0
     with _flags.session(args):
