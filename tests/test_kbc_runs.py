@@ -85,7 +85,7 @@ def test_every_combination_is_a_trial_with_every_seed_that_matters(tmp_path: Pat
     assert len(points) == 2 * 4 and len({json.dumps(point) for point in points}) == 8
     assert sweep.fixed(args)["data"] == folder
     short = sweep.arguments(["--data", folder, "--epochs", "50", "--set", '{"updates_per_iteration": 4}'])
-    assert sweep.iterations(short) == 50  # 50 epochs of four updates
+    assert sweep.updates(short) == 200  # 50 epochs of four
     with pytest.raises(BadConfig, match="Did you mean 'split'"):
         sweep.trials(sweep.arguments(["--set", '{"splt": 1}']))
     with pytest.raises(BadConfig, match="--epochs is 0"):

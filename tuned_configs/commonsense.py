@@ -46,7 +46,7 @@ SMOKE: dict[str, Any] = {
     "updates_per_iteration": 10,
     "judge_every": 1,
 }
-UPDATES, ITERATIONS = "num_updates_lifetime", "training_iteration"
+UPDATES = "num_updates_lifetime"
 THIRDS = ("near", "middle", "far")
 METRICS = (
     UPDATES,
@@ -109,24 +109,25 @@ def trials(args: argparse.Namespace) -> Points:
     return found
 
 
-def iterations(args: argparse.Namespace) -> int:
-    """How many a trained model takes: the epochs over the triples that there are."""
+def updates(args: argparse.Namespace) -> int:
+    """How many a trained model takes: the epochs over the triples that there are, in whole iterations."""
     config = config_class("CommonsenseKBC")().update_from_dict({**fixed(args), "split": args.split[0]})
     triples = len(config.triples.base.train)
-    updates = args.epochs * triples / config.train_batch_size_per_learner
-    return max(config.judge_every, round(updates / config.updates_per_iteration))
+    steps = args.epochs * triples / config.train_batch_size_per_learner
+    return config.updates_per_iteration * max(config.judge_every, round(steps / config.updates_per_iteration))
 
 
 def build(args: argparse.Namespace) -> Tuner:
-    """The Tuner: trials that stop after so many iterations, an interrupted sweep continued."""
-    count = iterations(args)
-    return tuner(args, "CommonsenseKBC", fixed(args), trials(args), {ITERATIONS: count}, count)
+    """The Tuner: trials that stop after so many updates, an interrupted sweep continued."""
+    own, count = fixed(args), updates(args)
+    results = count // own.get("updates_per_iteration", 100)
+    return tuner(args, "CommonsenseKBC", own, trials(args), {UPDATES: count}, results)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the sweep, print its table, draw it, and print one JSON line."""
     args = arguments(argv)
-    plan = {"fixed": fixed(args), "stop": {ITERATIONS: iterations(args)}, "trials": trials(args)}
+    plan = {"fixed": fixed(args), "stop": {UPDATES: updates(args)}, "trials": trials(args)}
     return run(args, plan, build, knobs=["scorer", "split", "embedding", "seed"], metrics=METRICS)
 
 

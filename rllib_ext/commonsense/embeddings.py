@@ -25,6 +25,7 @@ from rllib_ext.errors import BadConfig, BadData
 
 RANDOM, PPMI_SVD = "random", "ppmi_svd"
 LENGTH = 2.0
+DENSE = 1000  # words; the whole decomposition of so few takes less than a second
 UNKNOWN_WORDS = ("UUUNKKK", "<unk>", "unk")
 Vectors = NDArray[np.float32]
 
@@ -134,10 +135,15 @@ def ppmi_svd(train: Triples, size: int, seed: int) -> WordVectors:
         information = np.log(counts.data * counts.sum() / (row[counts.row] * column[counts.col]))
     counts.data = np.maximum(information, 0.0)  # of a count of 0, -inf: 0
     rank = min(size, min(counts.shape) - 1)
-    first = np.random.default_rng(np.random.SeedSequence([seed, 12])).normal(size=min(counts.shape))
-    left, singular, _ = svds(counts.tocsr().astype(np.float64), k=rank, v0=first)
+    if min(counts.shape) <= DENSE:  # ARPACK draws vectors of its own where singular values are equal
+        left, singular, _ = np.linalg.svd(counts.toarray().astype(np.float64), full_matrices=False)
+        left, singular = left[:, :rank], singular[:rank]
+    else:
+        first = np.random.default_rng(np.random.SeedSequence([seed, 12])).normal(size=min(counts.shape))
+        left, singular, _ = svds(counts.tocsr().astype(np.float64), k=rank, v0=first)
+        left, singular = left[:, ::-1], singular[::-1]
     vectors = np.zeros((words, size), np.float32)
-    vectors[:, :rank] = (left * np.sqrt(singular))[:, ::-1]
+    vectors[:, :rank] = left * np.sqrt(singular)
     lengths = np.linalg.norm(vectors, axis=1)
     own = lengths > 1e-6
     vectors[own] *= LENGTH / lengths[own, None]
