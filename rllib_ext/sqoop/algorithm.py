@@ -45,7 +45,7 @@ class SQOOP(Algorithm):
         return SQOOPConfig(algo_class=cls)
 
     def training_step(self) -> None:
-        """One iteration of updates, then an examination where one is due. The first is: schedulers want to see a metric."""
+        """One iteration of updates, then an examination where one is due; the first is, for schedulers need a metric."""
         asked = SampleBatch({"updates": np.zeros(1, np.int64)})
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)), learner_deaths():
             results = self.learner_group.update(

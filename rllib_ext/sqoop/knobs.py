@@ -33,7 +33,7 @@ KNOBS: dict[str, Knob] = {
         "is new; None: 40,000 for mini, 0 for paper (there were a million there [R]).", 0, 10**8, optional=True,
     ),
     "eval_scenes": Knob(2304, int, "Fresh scenes of each of the three evaluation sets; even.", 2, 10**7),
-    "evaluate_every": Knob(5, int, "Iterations from one examination to the next; there is one after the first too.", 1, 10**9),
+    "evaluate_every": Knob(5, int, "Iterations from one examination to the next; one is after the first.", 1, 10**9),
     "updates_per_iteration": Knob(100, int, "Gradient steps of one iteration (of one row of results).", 1, 10**6),
     "structure_lr_ratio": Knob(
         10.0, float, "Learning rate of the layout's and the attention's logits, as a multiple of lr [R].", 1e-6, 1e6
