@@ -118,15 +118,13 @@ def test_at_the_size_of_the_paper_a_trial_is_as_long_as_there() -> None:
     assert sweep.updates(sweep.arguments(["--preset", "paper", "--models", "tree"])) == 50_000
 
 
-def test_no_trial_is_stopped_before_the_plateau_can_be_left() -> None:
-    args = sweep.arguments(["--asha"])
-    tune_config = sweep._with_asha(
-        sweep.listed(sweep.fixed(args), sweep.trials(args))[1], sweep.GRACE["mini"], 4000
-    )
-    rungs = [rung for bracket in tune_config.scheduler._brackets for rung, _ in bracket._rungs]
+def test_no_trial_is_stopped_before_the_plateau_can_be_left(tmp_path: Path) -> None:
+    tuner = sweep.build(sweep.arguments(["--asha", "--storage-path", str(tmp_path)]))
+    scheduler = tuner._local_tuner._tune_config.scheduler
+    rungs = [rung for bracket in scheduler._brackets for rung, _ in bracket._rungs]
     assert min(rungs) == 1600
     with pytest.raises(BadConfig, match="nothing could be stopped"):
-        sweep._with_asha(tune_config, 4000, 4000)
+        sweep.build(sweep.arguments(["--asha", "--updates", "4000", "--grace", "4000"]))
 
 
 def test_what_the_sweep_cannot_do_is_refused() -> None:
