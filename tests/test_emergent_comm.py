@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ from rllib_ext import EmergentCommConfig
 from rllib_ext.emergent_comm.persistence import OWN
 from rllib_ext.errors import BadConfig, NonFinite
 from rllib_ext.runtime import rllib_state
+from tuned_configs._emergent_settings import BIASES, EPOCHS, LAST, best
 
 CIRCLE = {
     "sender_lr": 4.989e-3,
@@ -57,6 +59,26 @@ def test_23_with_opposed_interests_the_sum_is_constant(ray_session: ModuleType) 
     assert found["protocol"]["loss_sum"] == pytest.approx(180.0, abs=0.5)
     assert found["num_env_steps_sampled_lifetime"] == 2 * 50 * 64 == 2 * found["games_lifetime"]
     assert found["env_runners"]["episode_return_mean"] == pytest.approx(-2.0, abs=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_23_the_curve_of_cooperation_rises_with_the_bias(ray_session: ModuleType) -> None:
+    """Published settings of each bias, one seed: the sum at 90 degrees lies in [115, 150], and the curve never falls by
+    more than 8 degrees from one bias to the next (E.2).
+    """
+    sums = {}
+    for bias in BIASES:
+        settings, game = best("discrete", bias)
+        algorithm = config_of("SenderReceiver", game, **settings).build_algo()
+        try:
+            curve = [algorithm.train()["protocol"]["loss_sum"] for _ in range(EPOCHS)]
+        finally:
+            algorithm.stop()
+        sums[bias] = sum(curve[-LAST:]) / LAST
+    assert sums[0] <= 45 and 115 <= sums[90] <= 150 and sums[180] == pytest.approx(180.0, abs=0.5), sums
+    values = list(sums.values())
+    assert all(later > earlier - 8 for earlier, later in itertools.pairwise(values)), sums
 
 
 @pytest.mark.parametrize(
