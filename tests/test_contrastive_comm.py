@@ -68,6 +68,7 @@ def test_workers_of_their_own_evaluate_and_one_that_dies_is_replaced(ray_session
         algorithm.stop()
 
 
+@pytest.mark.slow
 def test_tune_runs_it_by_name_to_a_number_of_steps(ray_session: Any, tmp_path: Path) -> None:
     rllib_ext.register()
     config = small("Beacon").training(window=tune.grid_search([0, None]))

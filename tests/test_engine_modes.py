@@ -75,7 +75,8 @@ def test_a_wider_bound_queues_rounds_ahead_and_stays_within_it(ray_session, mode
     ("name", "settings"),
     [("AsyncOnlineDPO", {"loss": "ipo"}), ("AsyncRLOO", {"samples_per_prompt": 4}),
      pytest.param("BestOfN", {"samples_per_prompt": 4}, marks=pytest.mark.slow),
-     ("AsyncRLOO", {"loss": "vanilla", "staleness_correction": "truncated", "samples_per_prompt": 4})],
+     pytest.param("AsyncRLOO", {"loss": "vanilla", "staleness_correction": "truncated", "samples_per_prompt": 4},
+                  marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_every_method_learns_to_copy(ray_session, model, tmp_path, name, settings):
     """Thirty updates raise the training reward of every method well above where it began."""

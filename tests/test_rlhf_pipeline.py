@@ -121,6 +121,7 @@ def test_kill_9_in_a_supervised_stage_changes_nothing(
         assert (folder / "pairs" / name).read_bytes() == (undisturbed / "pairs" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_kill_9_between_the_samples_of_pairs_changes_nothing(
     undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -62,6 +62,7 @@ def test_the_game_of_the_data_is_the_game(ray_session: Any, frames: Path) -> Non
         small(frames).environment("Atari100k/Breakout").build_algo()
 
 
+@pytest.mark.slow
 def test_tune_sweeps_losses_and_encoders(ray_session: Any, frames: Path, tmp_path: Path) -> None:
     rllib_ext.register()
     config = small(frames, updates_per_iteration=1).training(losses=tune.grid_search(["I", "SI"]))

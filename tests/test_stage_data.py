@@ -284,7 +284,7 @@ ANY = st.recursive(
 
 @pytest.mark.fault("C1")
 @pytest.mark.timeout(tries(300, 1800))
-@settings(max_examples=tries(1000, 20_000), deadline=None, derandomize=True)
+@settings(max_examples=tries(300, 20_000), deadline=None, derandomize=True)
 @given(
     st.lists(st.dictionaries(st.sampled_from(list(hub())), ANY, max_size=7), max_size=4),
     st.integers(0, 2**31),
