@@ -12,6 +12,7 @@ import torch
 
 import rllib_ext
 from rllib_ext import EmergentCommConfig
+from rllib_ext.emergent_comm.config import AGENTS
 from rllib_ext.emergent_comm.persistence import OWN
 from rllib_ext.errors import BadConfig, NonFinite
 from rllib_ext.runtime import rllib_state
@@ -116,6 +117,14 @@ def test_a_run_that_is_gone_on_with_is_the_run_that_never_stopped(
 def _weights(algorithm: Any) -> list[torch.Tensor]:
     modules = algorithm.on_learners(lambda learner, **_: learner.module)[0]
     return [value for name in sorted(modules.keys()) for value in modules[name].state_dict().values()]
+
+
+@pytest.mark.parametrize("env", AGENTS)
+def test_modules_are_made_in_one_order_so_that_a_seed_gives_the_same_weights_in_every_process(env: str) -> None:
+    """The order of a set of names differs between processes (PYTHONHASHSEED)."""
+    config = config_of(env)
+    config.validate()
+    assert not isinstance(config.policies, set) and tuple(config.policies) == AGENTS[env]
 
 
 def test_a_bias_that_is_switched_and_what_drifts(ray_session: ModuleType) -> None:

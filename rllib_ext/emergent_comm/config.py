@@ -50,7 +50,8 @@ class EmergentCommConfig(KnobOptions, PPOConfig):
         super().environment(env, **settings) if env is not None else super().environment(**settings)
         agents = AGENTS.get(self.env)
         if agents:
-            self.multi_agent(policies=set(agents), policy_mapping_fn=lambda agent, *_, **__: agent)
+            # Not a set: modules are made in this order, and so is what the seed draws for their first weights.
+            self.multi_agent(policies=list(agents), policy_mapping_fn=lambda agent, *_, **__: agent)
         return self
 
     def get_default_learner_class(self) -> type:
