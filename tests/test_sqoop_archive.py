@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from envs.errors import BadData, BadEnv
 from envs.sqoop import Scenes, SqoopGenerator
 from envs.sqoop.archive import read_archive, vocabulary, write_archive
-
-h5py = pytest.importorskip("h5py")
 
 
 @pytest.fixture
